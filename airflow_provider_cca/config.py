@@ -1,0 +1,71 @@
+"""How to reach a CCA server: one frozen value. Plain Python: no Airflow, no I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from airflow_provider_cca.errors import InvalidConnection
+from airflow_provider_cca.links import is_loopback
+from airflow_provider_cca.reports import MAX_CONNECTIONS
+
+DEFAULT_HOST = "pcsprod.webex.com"
+DEFAULT_DOWNLOAD_HOSTS = ("webex.com",)
+
+
+@dataclass(frozen=True)
+class CcaConfig:
+    """Everything that a connection says.
+
+    :param account: Name of the API machine account (§3.3).
+    :param password: Its password.
+    :param download_hosts: Hosts, or suffixes of hosts, that may be sent the token besides `host`.
+    :param allow_http: Whether the token may go over plain http to other hosts than loopback.
+    :param verify: Whether to check TLS certificates, or the path of a CA bundle to check them with.
+    :param proxy: URL of a proxy; None means what the environment says.
+    :param max_connections: 1 to 20, counted over all threads of this process.
+    :param connect_timeout: Seconds.
+    :param read_timeout: Seconds without a byte.
+    """
+
+    account: str
+    password: str = field(repr=False)
+    host: str = DEFAULT_HOST
+    schema: str = "https"
+    port: int | None = None
+    download_hosts: tuple[str, ...] = DEFAULT_DOWNLOAD_HOSTS
+    allow_http: bool = False
+    verify: bool | str = True
+    proxy: str | None = field(default=None, repr=False)  # may hold a password of its own
+    max_connections: int = MAX_CONNECTIONS
+    connect_timeout: float = 10.0
+    read_timeout: float = 60.0
+
+    def __post_init__(self) -> None:
+        if not self.account or not self.password:
+            raise InvalidConnection(
+                "the connection has no login or no password: set both to the machine account's (§3.3)"
+            )
+        if any(c in self.host for c in "/@\\ ?#") or not self.host:
+            raise InvalidConnection(
+                f"host {self.host!r} is not the name of a host: give the name alone, without scheme or path"
+            )
+        if self.schema not in {"https", "http"}:
+            raise InvalidConnection(f"schema {self.schema!r} cannot be used: set it to https")
+        if self.schema == "http" and not self.allow_http and not is_loopback(self.host):
+            raise InvalidConnection(
+                f"http to {self.host} would send the password unencrypted: set schema to https, or "
+                '"allow_http": true in the extra'
+            )
+        if not 1 <= self.max_connections <= MAX_CONNECTIONS:
+            raise InvalidConnection(
+                f"max_connections is {self.max_connections}: the server allows 1 to {MAX_CONNECTIONS} (§3.1)"
+            )
+        for name in ("connect_timeout", "read_timeout"):
+            if not getattr(self, name) > 0:
+                raise InvalidConnection(f"{name} is {getattr(self, name)}: give seconds, more than 0")
+
+    @property
+    def api_root(self) -> str:
+        """The URL below which the calls of §3.4 live."""
+        host = f"[{self.host}]" if ":" in self.host and not self.host.startswith("[") else self.host
+        return f"{self.schema}://{host}{f':{self.port}' if self.port else ''}/pcs/api"

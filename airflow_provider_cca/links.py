@@ -1,0 +1,73 @@
+"""Which URL may be sent the token. Plain Python: no Airflow, no I/O.
+
+The listing tells where a file is (§3.2: hosts are given dynamically), so a wrong or forged answer could
+send the token anywhere. Nothing is sent before its URL passed here, redirects included.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+from airflow_provider_cca.errors import HostNotAllowed
+
+# Where URL parsers disagree about the host, there is nothing to be allowed.
+_AMBIGUOUS = re.compile(r"[\\\s\x00-\x1f\x7f]")
+
+
+def check_link(url: str, *, own_host: str, download_hosts: Sequence[str], allow_http: bool) -> None:
+    """Raise HostNotAllowed unless the token may go to this URL.
+
+    Allowed are https URLs (and http ones to loopback, or everywhere with `allow_http`) whose host is
+    `own_host`, is in `download_hosts`, or ends in a dot and one of those.
+    """
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        host, parts = None, urlsplit("")
+    if not host or "@" in parts.netloc or _AMBIGUOUS.search(url):
+        raise HostNotAllowed(f"the link {_shown(url)} is no plain URL: the token is not sent there")
+    if parts.scheme not in {"https", "http"} or (
+        parts.scheme == "http" and not allow_http and not is_loopback(host)
+    ):
+        raise HostNotAllowed(
+            f"the link {_shown(url)} is not https, so the token is not sent there; if your server really "
+            'has no TLS, set "allow_http": true in the connection\'s extra',
+            host=host,
+        )
+    if not any(_covers(allowed, host) for allowed in (own_host, *download_hosts)):
+        raise HostNotAllowed(
+            f"the link points to {host}, which may not be sent the token; if it is one of Cisco's download "
+            f'hosts, add it to "download_hosts" in the connection\'s extra (now {", ".join(download_hosts)})',
+            host=host,
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether the host is this machine: localhost, 127.0.0.0/8 or ::1."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _covers(allowed: str, host: str) -> bool:
+    allowed, host = allowed.lower().strip(".[]"), host.rstrip(".")
+    return bool(allowed) and (host == allowed or (host.endswith("." + allowed) and not _is_address(host)))
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _shown(url: str) -> str:
+    """The URL without its query, user and anything unprintable, for an error message."""
+    text = re.sub(r"//[^/@]*@", "//…@", url.partition("?")[0])
+    return repr(text[:200])

@@ -1,0 +1,128 @@
+"""From pages to a whole listing, or an error: never a part taken for the whole. No I/O of its own.
+
+The server pages by `from` and `size`, may give fewer entries than asked for, and its files can change
+while they are paged. So a pass over the pages counts only when every page told the same total and all
+of it came; otherwise the listing is read again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from airflow_provider_cca.errors import IncompleteListing, UnreadableAnswer
+
+PAGE_SIZE = 1000
+"""The most entries that the server gives in one page (§3.5)."""
+
+PASSES = 5
+MAX_ENTRIES = 10_000_000
+MAX_PAGES = 100_000
+
+Entry = Mapping[str, Any]
+Map = Callable[[Callable[[int], "Page"], Iterable[int]], Iterator["Page"]]
+
+
+@dataclass(frozen=True)
+class Page:
+    """One answer: the total that it tells, and the entries that it holds."""
+
+    total: int
+    items: Sequence[Entry]
+
+    @classmethod
+    def from_api(cls, answer: Mapping[str, Any], what: str) -> Page:
+        """Raises UnreadableAnswer unless `total` is a count and `items` a list of objects."""
+        total, items = answer.get("total"), answer.get("items")
+        if isinstance(total, str) and total.isascii() and total.isdigit():
+            total = int(total[:18])
+        if not isinstance(total, int) or isinstance(total, bool) or total < 0:
+            raise UnreadableAnswer(f"{what} was answered without a usable total")
+        if items is None and total == 0:
+            items = []
+        if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+            raise UnreadableAnswer(f"{what} was answered without a list of items")
+        return cls(total, items)
+
+
+class _Unsettled(Exception):
+    def __init__(self, expected: int, received: int) -> None:
+        self.expected, self.received = expected, received
+
+
+def collect(
+    fetch: Callable[[int], Page], *, what: str, pause: Callable[[int], None], side_by_side: Map = map
+) -> list[Entry]:
+    """All entries of a listing, each once, in the server's order.
+
+    :param fetch: Gives the page that starts at an offset.
+    :param what: Names the listing in errors.
+    :param pause: Called with the number of the failed pass before the next one.
+    :param side_by_side: How several pages are fetched; the built-in `map` does one after the other.
+
+    Raises IncompleteListing when the listing does not settle in 5 passes.
+    """
+    before: list[str] | None = None
+    unsettled = _Unsettled(0, 0)
+    for attempt in range(1, PASSES + 1):
+        if attempt > 1:
+            pause(attempt - 1)
+        try:
+            total, entries = _one_pass(fetch, what, side_by_side)
+        except _Unsettled as signal:
+            unsettled, before = signal, None
+            continue
+        unique = _without_repeats(entries)
+        # Repeats mean that entries moved between two pages, and others may have been missed. Only when
+        # a second pass repeats the very same ones does the server really list them twice.
+        if len(unique) == total or list(unique) == before:
+            return list(unique.values())
+        unsettled, before = _Unsettled(total, len(unique)), list(unique)
+    raise IncompleteListing(
+        f"{what} says it has {unsettled.expected} entries but gave {unsettled.received}, "
+        f"{PASSES} times over: try again later",
+        expected=unsettled.expected,
+        received=unsettled.received,
+    )
+
+
+def _one_pass(fetch: Callable[[int], Page], what: str, side_by_side: Map) -> tuple[int, list[Entry]]:
+    first = fetch(0)
+    total, step = first.total, len(first.items)
+    if step > total or (total and not step):
+        raise _Unsettled(total, step)
+    if total > MAX_ENTRIES or total > step * MAX_PAGES:
+        raise IncompleteListing(
+            f"{what} claims {total} entries in pages of {step}, more than can be true: narrow the dates",
+            expected=total,
+            received=step,
+        )
+    found: dict[int, Entry] = dict(enumerate(first.items))
+    gaps = [(start, min(start + step, total)) for start in range(step, total, step or 1)]
+    while gaps:
+        pages = side_by_side(fetch, [start for start, _ in gaps])
+        gaps = [
+            gap
+            for (start, end), page in zip(gaps, pages, strict=True)
+            for gap in _fill(found, page, start, end, total)
+        ]
+    return total, [found[offset] for offset in sorted(found)]
+
+
+def _fill(found: dict[int, Entry], page: Page, start: int, end: int, total: int) -> Iterator[tuple[int, int]]:
+    """Put a page's entries at their offsets, and yield what it left open of its stretch."""
+    if page.total != total or not page.items:
+        raise _Unsettled(page.total, len(found))
+    found.update(zip(range(start, end), page.items, strict=False))
+    if start + len(page.items) < end:
+        yield start + len(page.items), end
+
+
+def _without_repeats(entries: Iterable[Entry]) -> dict[str, Entry]:
+    """Each entry once. Two files can share an id in this API, so the name and the checksum count too."""
+    unique: dict[str, Entry] = {}
+    for entry in entries:
+        identity = [entry.get(name) for name in ("id", "siteName", "fileName", "metadata", "checksum")]
+        unique.setdefault(repr(identity), entry)
+    return unique

@@ -1,0 +1,73 @@
+"""Trying again: what, how often, how long between. Plain Python: no Airflow, no I/O."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import count
+from threading import Event
+from typing import TypeVar
+
+from airflow_provider_cca.errors import Closed, TransientError
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+LONGEST_RETRY_AFTER = 300.0
+"""Seconds. A server that wants a longer pause than this gets it from Airflow's own retries."""
+
+
+def pause(seconds: float, closed: Event) -> None:
+    """Wait, unless `closed` is or gets set: then raise Closed. The only place where this package waits."""
+    if closed.wait(seconds):
+        raise Closed("the client was closed while it waited to try again")
+
+
+@dataclass(frozen=True)
+class Retry:
+    """How a call is repeated when it fails with a TransientError.
+
+    :param closed: Set by whoever wants all waiting to end.
+    :param attempts: How often a call is made at the most; some errors allow fewer.
+    :param first_wait: Seconds before the second attempt; doubles from then on, with jitter.
+    :param longest_wait: Seconds.
+    """
+
+    closed: Event
+    attempts: int = 6
+    first_wait: float = 0.5
+    longest_wait: float = 30.0
+
+    def call(self, function: Callable[[], T]) -> T:
+        """The function's result; when attempts run out, its last error as itself."""
+        for attempt in count(1):
+            try:
+                return function()
+            except TransientError as error:
+                too_long = (error.retry_after or 0) > LONGEST_RETRY_AFTER
+                most = min(self.attempts, error.most_attempts)
+                if attempt >= most or too_long or self.closed.is_set():
+                    raise
+                seconds = self.wait_before(attempt + 1, error.retry_after)
+                log.info(
+                    "Attempt %d of %d failed: %s. Next in %.1f s",
+                    attempt,
+                    most,
+                    error,
+                    seconds,
+                )
+            self.pause(seconds)
+        raise AssertionError("the last attempt returns or raises")
+
+    def pause(self, seconds: float) -> None:
+        """Wait; raises Closed as soon as `closed` is set."""
+        pause(seconds, self.closed)
+
+    def wait_before(self, attempt: int, retry_after: float | None) -> float:
+        """Seconds before this attempt: at least what the server wants, and never all callers at once."""
+        backoff: float = min(self.first_wait * 2 ** (attempt - 2), self.longest_wait)
+        jittered = backoff * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, guards nothing
+        return max(jittered, (retry_after or 0) + jittered * bool(retry_after))

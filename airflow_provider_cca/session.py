@@ -1,0 +1,398 @@
+"""Authenticated GETs to a CCA server: login, connection budget, retries, errors. No Airflow.
+
+This module and `client` are the only ones that know HTTP. Whatever requests or urllib3 raises, while
+connecting or in the middle of a body, leaves here as one of our errors.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from http.client import HTTPException
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any, TypeVar
+from urllib.parse import urljoin, urlsplit
+from weakref import WeakSet
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+
+from airflow_provider_cca.config import CcaConfig
+from airflow_provider_cca.errors import (
+    CcaError,
+    Closed,
+    ConnectionFailed,
+    InvalidConnection,
+    Unauthorized,
+    UnexpectedAnswer,
+    UnreadableAnswer,
+)
+from airflow_provider_cca.links import check_link
+from airflow_provider_cca.models import RemoteFile, Token
+from airflow_provider_cca.refusals import refusal, retry_after_seconds
+from airflow_provider_cca.retry import Retry
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+CHUNK_BYTES = 256 * 1024
+MAX_JSON_BYTES = 64 * 1024 * 1024
+MAX_MESSAGE_BYTES = 4096
+MAX_REDIRECTS = 5
+RENEWAL_MARGIN_SECONDS = 300.0
+
+
+@dataclass
+class Account:
+    """One machine account in this process: its token, and its budget of connections.
+
+    Shared by all clients of the same config, so that one process logs in once and never has more than
+    `max_connections` answers open for its token.
+    """
+
+    slots: threading.BoundedSemaphore
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    current: Token | None = field(default=None, repr=False)
+    renew_at: float = 0.0
+
+    def token(self, login: Callable[[], Token], refused: Token | None = None) -> Token:
+        """The token, a new one if it nears its end or was `refused`: one thread logs in, others wait."""
+        with self.lock:
+            if self.current is None or self.current is refused or time.monotonic() >= self.renew_at:
+                self.current = None
+                self.current = token = login()
+                margin = min(RENEWAL_MARGIN_SECONDS, token.expires_in / 10)
+                self.renew_at = time.monotonic() + token.expires_in - margin
+            return self.current
+
+
+_accounts: dict[CcaConfig, Account] = {}
+_accounts_lock = threading.Lock()
+
+
+def _account(config: CcaConfig) -> Account:
+    with _accounts_lock:
+        return _accounts.setdefault(config, Account(threading.BoundedSemaphore(config.max_connections)))
+
+
+def forget_logins() -> None:
+    """Drop every token of this process. A forked child calls it: a lock may have been held at the fork."""
+    global _accounts_lock
+    _accounts_lock = threading.Lock()
+    _accounts.clear()
+
+
+os.register_at_fork(after_in_child=forget_logins)
+
+
+@dataclass(frozen=True)
+class Call:
+    """One GET, and how its refusals are to be read.
+
+    :param what: Names it in errors and logs.
+    :param file: The file, when it is a download.
+    :param generating_403: Whether a bare 403 means "still generating" here.
+    """
+
+    url: str
+    what: str
+    accept: str = "application/json"
+    params: Mapping[str, str] = field(default_factory=dict)
+    file: RemoteFile | None = None
+    generating_403: bool = False
+
+
+class CcaSession:
+    """The authenticated connection of one client.
+
+    :param on_token: Told each token before its first use, so that a host can mask it in its logs.
+    :param attempts: How often a call is made when it fails in a way that may pass.
+    """
+
+    def __init__(
+        self, config: CcaConfig, on_token: Callable[[str], None] | None = None, attempts: int = 6
+    ) -> None:
+        self.config = config
+        self.closed = threading.Event()
+        self.retry = Retry(self.closed, attempts)
+        self._on_token = on_token or (lambda token: None)
+        self._announced: Token | None = None
+        self._account = _account(config)
+        self._adapter = _InterruptibleAdapter(pool_maxsize=config.max_connections)
+        self._requests = requests.Session()
+        self._requests.mount("https://", self._adapter)
+        self._requests.mount("http://", self._adapter)
+        self._requests.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        # The document asks for these two on every call, also on those without a body.
+        self._requests.headers.update({"Content-Type": "application/json", "Cache-Control": "no-cache"})
+
+    def get(self, call: Call, parse: Callable[[dict[str, Any]], T]) -> T:
+        """What `parse` makes of the JSON object in the answer; tried again when that may help."""
+        return self.retry.call(lambda: parse(self._read_json(call)))
+
+    def stream(self, call: Call) -> Iterator[bytes]:
+        """The body in chunks of at most 256 KiB. One attempt: a body that breaks off cannot be taken back
+        from whoever has its first half, so the reader starts again."""
+        with self._answer(call) as response:
+            chunks = response.iter_content(CHUNK_BYTES)
+            while True:
+                with self._translated(call.what):
+                    chunk = next(chunks, None)
+                if chunk is None:
+                    return
+                yield chunk
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._requests.close()
+
+    def abort(self) -> None:
+        """End whatever other threads are waiting for, at once: it raises Closed there."""
+        self.closed.set()
+        self._adapter.interrupt()
+
+    def _read_json(self, call: Call) -> dict[str, Any]:
+        with self._answer(call) as response, self._translated(call.what):
+            return _json_object(response, call.what)
+
+    @contextmanager
+    def _answer(self, call: Call) -> Iterator[requests.Response]:
+        """An answer with status 200, within the connection budget; every other one raises its error."""
+        with self._account.slots:
+            if self.closed.is_set():
+                raise Closed(f"{call.what} was stopped")
+            token = self._token()
+            response = self._get(call, token)
+            if response.status_code == 401:
+                response.close()
+                token = self._token(refused=token)
+                response = self._get(call, token)
+            try:
+                if response.status_code != 200:
+                    raise self._refusal(response, call)
+                yield response
+            finally:
+                response.close()
+
+    def _get(self, call: Call, token: Token) -> requests.Response:
+        """Follow redirects by hand: each hop must be allowed to see the token."""
+        url, params = call.url, dict(call.params)
+        for _ in range(MAX_REDIRECTS + 1):
+            self._check(url)
+            response = self._send(
+                "GET",
+                url,
+                call.what,
+                params=params,
+                headers={"Accept": call.accept, **({"Accept-Encoding": "identity"} if call.file else {})},
+                auth=_Bearer(token.value),
+            )
+            if not response.is_redirect:
+                return response
+            response.close()
+            url, params = urljoin(url, response.headers["location"]), {}
+        raise UnexpectedAnswer(f"{call.what} is redirected more than {MAX_REDIRECTS} times", status=302)
+
+    def _send(self, method: str, url: str, what: str, **kwargs: Any) -> requests.Response:
+        started = time.monotonic()
+        with self._translated(what):
+            response = self._requests.request(
+                method,
+                url,
+                stream=True,
+                allow_redirects=False,
+                timeout=(self.config.connect_timeout, self.config.read_timeout),
+                verify=self.config.verify,
+                proxies={"http": self.config.proxy, "https": self.config.proxy}
+                if self.config.proxy
+                else None,
+                **kwargs,
+            )
+        log.debug(
+            "%s %s: %d in %.3f s",
+            method,
+            urlsplit(url).path,
+            response.status_code,
+            time.monotonic() - started,
+        )
+        return response
+
+    def _check(self, url: str) -> None:
+        check_link(
+            url,
+            own_host=self.config.host,
+            download_hosts=self.config.download_hosts,
+            allow_http=self.config.allow_http,
+        )
+
+    def _token(self, refused: Token | None = None) -> Token:
+        token = self._account.token(self._log_in, refused)
+        if token is not self._announced:
+            self._on_token(token.value)
+            self._announced = token
+        return token
+
+    def _log_in(self) -> Token:
+        """POST /v1/oauth/token (§3.3). A redirect is not followed: it would take the password elsewhere."""
+        what = f"the login of {self.config.account}"
+        body = {"accountName": self.config.account, "accountPassword": self.config.password}
+        response = self._send(
+            "POST", f"{self.config.api_root}/v1/oauth/token", what, json=body, auth=_no_netrc
+        )
+        try:
+            if response.status_code in {400, 401, 403, 406}:
+                raise Unauthorized(
+                    f"{what} was refused ({response.status_code}): check login and password of the connection"
+                    f"{self._said(response)}"
+                )
+            if response.status_code != 200:
+                raise self._refusal(response, Call(self.config.api_root, what))
+            with self._translated(what):
+                return Token.from_api(_json_object(response, what))
+        finally:
+            response.close()
+
+    def _refusal(self, response: requests.Response, call: Call) -> CcaError:
+        return refusal(
+            response.status_code,
+            self._message(response),
+            what=call.what,
+            retry_after=retry_after_seconds(response.headers.get("Retry-After"), datetime.now(UTC)),
+            file=call.file,
+            generating_403=call.generating_403,
+        )
+
+    def _said(self, response: requests.Response) -> str:
+        message = self._message(response)
+        return f'. The server says: "{message}"' if message else ""
+
+    def _message(self, response: requests.Response) -> str:
+        """What the server says in an error's body, on one line and without our secrets."""
+        try:
+            with self._translated("an error message"):
+                text = response.raw.read(MAX_MESSAGE_BYTES, decode_content=True).decode("utf-8", "replace")
+        except CcaError:
+            return ""
+        with suppress(ValueError, RecursionError):
+            body = json.loads(text)
+            if isinstance(body, dict):
+                told = [
+                    body[k] for k in ("message", "error_description", "description", "error") if body.get(k)
+                ]
+                text = str(told[0]) if told else text
+        token = self._account.current
+        for secret in (self.config.password, token.value if token else ""):
+            text = text.replace(secret, "***") if secret else text
+        text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+        return text if len(text) <= 300 else text[:300] + "…"
+
+    @contextmanager
+    def _translated(self, what: str) -> Iterator[None]:
+        """The one seam at which foreign errors become ours."""
+        try:
+            yield
+        except (requests.RequestException, urllib3.exceptions.HTTPError, HTTPException, OSError) as error:
+            if self.closed.is_set():
+                raise Closed(f"{what} was stopped") from error
+            raise self._ours(error, what) from error
+
+    def _ours(self, error: Exception, what: str) -> CcaError:
+        host = f"{self.config.host}{f':{self.config.port}' if self.config.port else ''}"
+        match error:
+            case requests.exceptions.SSLError() if "CERTIFICATE_VERIFY_FAILED" in str(error):
+                return InvalidConnection(
+                    f"{what}: the TLS certificate cannot be verified; if your network has a CA of its own, "
+                    'set "verify" in the connection\'s extra to the path of its bundle'
+                )
+            case requests.exceptions.InvalidURL() | requests.exceptions.InvalidSchema():
+                return InvalidConnection(
+                    f"{what}: the URL cannot be used; check host and port of the connection"
+                )
+            case requests.exceptions.InvalidProxyURL():
+                return InvalidConnection(f'{what}: "proxy" in the connection\'s extra is not a URL')
+            case requests.exceptions.ConnectTimeout():
+                reason = f"no connection within {self.config.connect_timeout:g} s"
+            case requests.exceptions.ConnectionError() if _is_name_fault(error):
+                reason = "the host name is not known"
+            case requests.exceptions.ReadTimeout():
+                reason = f"no byte within {self.config.read_timeout:g} s"
+            case requests.exceptions.RequestException() | urllib3.exceptions.HTTPError() | HTTPException():
+                reason = type(error).__name__
+            case OSError() if "TLS" in str(error):
+                return InvalidConnection(f'{what}: {error}; check "verify" in the connection\'s extra')
+            case _:
+                reason = type(error).__name__
+        return ConnectionFailed(
+            f"{what} failed: {reason}; is {host} right, and reachable from this worker?", reason=reason
+        )
+
+
+@dataclass(frozen=True)
+class _Bearer(requests.auth.AuthBase):
+    """As `auth`, since requests would put a .netrc entry over a header that is set by hand."""
+
+    token: str = field(repr=False)
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["Authorization"] = f"Bearer {self.token}"
+        return request
+
+
+def _no_netrc(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    return request
+
+
+def _json_object(response: requests.Response, what: str) -> dict[str, Any]:
+    body = response.raw.read(MAX_JSON_BYTES + 1, decode_content=True)
+    if len(body) > MAX_JSON_BYTES:
+        raise UnreadableAnswer(f"{what} was answered with more than {MAX_JSON_BYTES >> 20} MiB of JSON")
+    try:
+        answer = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise UnreadableAnswer(f"{what} was answered with {len(body)} bytes that are not JSON") from error
+    if not isinstance(answer, dict):
+        raise UnreadableAnswer(f"{what} was answered with JSON that is no object")
+    return answer
+
+
+def _is_name_fault(error: BaseException) -> bool:
+    return "NameResolutionError" in repr(error) or "Failed to resolve" in str(error)
+
+
+class _InterruptibleAdapter(HTTPAdapter):
+    """Remembers its open sockets: only shutting one down ends a read that another thread is blocked in."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        self.sockets: WeakSet[socket.socket] = WeakSet()
+        super().__init__(**kwargs)
+
+    def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
+        pool: Any = super().get_connection_with_tls_context(*args, **kwargs)
+        if not issubclass(pool.ConnectionCls, _Remembered):
+            bases = (_Remembered, pool.ConnectionCls)
+            pool.ConnectionCls = type("RememberedConnection", bases, {"sockets": self.sockets})
+        return pool
+
+    def interrupt(self) -> None:
+        for sock in list(self.sockets):
+            with suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+
+
+class _Remembered:
+    sockets: WeakSet[socket.socket]
+    sock: socket.socket
+
+    def connect(self) -> None:
+        super().connect()  # type: ignore[misc]  # mixed into urllib3's connection classes
+        self.sockets.add(self.sock)
