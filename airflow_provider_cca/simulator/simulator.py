@@ -1,0 +1,350 @@
+"""The simulator itself: its state, which is plain and public. Change it, then act, then look at it.
+
+with Simulator(days=30, sites=3).serve() as sim:
+    sim.inject(CutAfter(1000), "download", times=2)
+    ...
+    assert sim.count("GET", "/v1/cdr") == 1
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import json
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, date, datetime, timedelta
+from datetime import time as time_of_day
+from hashlib import md5
+from threading import Condition
+from typing import Any, Literal, NamedTuple
+from urllib.parse import quote
+
+from airflow_provider_cca.simulator.access import Token
+from airflow_provider_cca.simulator.app import App
+from airflow_provider_cca.simulator.calls import CALLS, ROOT
+from airflow_provider_cca.simulator.clock import Clock
+from airflow_provider_cca.simulator.exchange import Exchange, Request
+from airflow_provider_cca.simulator.faults import Asked, Fault, Match, Rule
+from airflow_provider_cca.simulator.files import CcaFile, Report
+from airflow_provider_cca.simulator.server import Server, listen
+from airflow_provider_cca.simulator.world import World
+
+ACCOUNT = "simulated.machine.account"
+PASSWORD = "Simulated.Pass-word.4711"  # noqa: S105 - it opens nothing but this simulator
+
+_NAMES = {name for call in CALLS for name in (call.name, call.kind)}
+
+
+class Truth(NamedTuple):
+    """A file that ought to be landed: its real size and MD5, whatever the listing declares."""
+
+    creation_date: date
+    name: str
+    size: int
+    md5: str
+    id: str
+    key: str | None
+    """Site or level."""
+
+
+class Simulator:
+    """A CCA server on this machine.
+
+    `world` takes the place of what `seed`, `days`, `sites`, `today` and the other `World` arguments would
+    make. `today` also sets the clock: to noon of that day, UTC; without it the clock shows the real time,
+    but at least 09:00.
+    """
+
+    def __init__(
+        self,
+        seed: int = 1,
+        days: int = 30,
+        sites: int | Sequence[str] = 3,
+        today: date | str | None = None,
+        *,
+        host: str = "127.0.0.1",
+        download_hosts: Sequence[str] = ("127.0.0.2",),
+        port: int = 0,
+        account: str = ACCOUNT,
+        password: str = PASSWORD,
+        latency: float = 0.0,
+        world: World | None = None,
+        **world_options: Any,
+    ) -> None:
+        day = date.fromisoformat(today) if isinstance(today, str) else today
+        self.world = world or World(seed, days, sites, day, **world_options)
+        self.now: Callable[[], datetime] = Clock(_start(self.world.today, running=day is None))
+        """The time, UTC: a `Clock`, or any other function put in its place."""
+        self.account, self.password = account, password
+        self.accounts: dict[str, str] = {account: password}
+        self.tokens: dict[str, Token] = {}
+        self.token_lifetime = 43199
+        """Seconds, as in the document's example."""
+        self.max_connections = 20
+        self.max_attempts = 999
+        self.max_page_size = 1000
+        """Pages never hold more than this, whatever `size` asks for."""
+        self.link_key: str | None = None
+        """The JSON key of links; None is the document's: ``a`` for new CDR files, else ``downloadLink``."""
+        self.zip_links = False
+        """Whether compressed files are linked in the form of §3.4 instead of §3.5.5."""
+        self.latency = latency
+        """Seconds before every answer."""
+        self.faults: list[Rule] = []
+        self.requests: list[Request] = []
+        """What was asked, in the order in which it was answered."""
+        self.before_answer: Callable[[Asked], object] | None = None
+        """Called before each request is looked at, on the server's thread."""
+        self.edit_answer: Callable[[Asked, dict[str, Any]], dict[str, Any]] | None = None
+        """Called with each JSON that is about to be sent; what it returns is sent."""
+        self.open: set[Exchange] = set()
+        self.peak_connections = 0
+        """The most requests that one token ever had open at once, refused ones not counted."""
+        self.host, self.port = host, port
+        self.download_hosts = list(download_hosts)
+        """Links rotate over these: ``host`` (on the server's port), ``host:port``, or a whole ``scheme://authority``."""
+        self.released = asyncio.Event()
+        self._ordinal = 0
+        self._number = 0
+        self._idle = Condition()
+        self._server: Server | None = None
+
+    # Running
+
+    @contextmanager
+    def serve(self) -> Iterator[Simulator]:
+        """Serves until the block ends."""
+        self.start()
+        try:
+            yield self
+        finally:
+            self.stop()
+
+    def start(self) -> None:
+        """Listen, on loopback addresses only; the port is free to connect to when this returns."""
+        local = [host for host in self.download_hosts if _is_address(host)]
+        for host in (self.host, *local):
+            if not ipaddress.ip_address(host).is_loopback:
+                raise ValueError(f"{host} is no loopback address: the simulator serves this machine alone")
+        sockets = listen([self.host, *(host for host in local if host != self.host)], self.port)
+        addresses = {sock.getsockname()[0]: sock.getsockname()[1] for sock in sockets}
+        self.port = addresses[self.host]
+        self.download_hosts = [self._served(host, addresses) for host in self.download_hosts]
+        self.released = asyncio.Event()  # it belongs to one event loop
+        self._server = Server(App(self), sockets)
+        self._server.start()
+
+    def stop(self) -> None:
+        """Returns when the server is gone, in less than a second whatever hangs."""
+        if self._server is not None:
+            self._server.stop()
+            self._server = None
+
+    def release(self) -> None:
+        """Let every answer that hangs now go on."""
+
+        def pulse() -> None:
+            self.released.set()
+            self.released.clear()
+
+        if self._server is not None:
+            self._server.call(pulse)
+
+    def _served(self, host: str, addresses: dict[str, int]) -> str:
+        if not _is_address(host):
+            return host
+        if host not in addresses:
+            return "localhost"  # another name for the first address, where the second one is missing
+        return host if addresses[host] == self.port else f"{host}:{addresses[host]}"
+
+    # Where it is
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.host}:{self.port}"
+
+    @property
+    def api_root(self) -> str:
+        return self.url + ROOT
+
+    @property
+    def connection(self) -> dict[str, Any]:
+        """An Airflow connection to it, as a dict."""
+        hosts = [host.rpartition("://")[2].partition(":")[0] for host in self.download_hosts]
+        return {
+            "conn_type": "cca",
+            "host": self.host,
+            "port": self.port,
+            "schema": "http",
+            "login": self.account,
+            "password": self.password,
+            "extra": {"download_hosts": list(dict.fromkeys(hosts))},
+        }
+
+    @property
+    def connection_json(self) -> str:
+        """The same as ``AIRFLOW_CONN_CCA_DEFAULT`` takes it."""
+        return json.dumps(self.connection)
+
+    def link(self, file: CcaFile, position: int = 0) -> str:
+        """The download link of the file at this position of its listing."""
+        host = self.download_hosts[position % len(self.download_hosts)]
+        base = host if "://" in host else f"http://{host}" + ("" if ":" in host else f":{self.port}")
+        if file.report == "cdr":
+            folder = f"cdr/{quote(file.site or '', safe='')}"
+        elif file.report == "cdr_compressed":
+            folder = "cdr/zip" if self.zip_links else "cdr/daily/compression/files"
+        else:
+            folder = "peakport/files"
+        return f"{base}{ROOT}/v1/{folder}/{quote(file.id, safe='')}"
+
+    # Faults
+
+    def inject(
+        self,
+        fault: Fault,
+        match: str | Match | None = None,
+        times: int | None = 1,
+        *,
+        skip: int = 0,
+        every: int = 1,
+    ) -> Rule:
+        """Place a fault: it strikes `times` fitting requests (None: all), every `every`-th after `skip`.
+
+        `match` is a call's name or kind, or a regular expression with a slash for the path; None fits all.
+        """
+        if isinstance(match, str):
+            if match not in _NAMES and "/" not in match:
+                raise ValueError(f"{match!r} is neither a path nor one of {sorted(_NAMES)}")
+            match = Match(call=match) if match in _NAMES else Match(path=match)
+        rule = Rule(fault, match or Match(), times, skip, every)
+        self.faults.append(rule)
+        return rule
+
+    # Tokens
+
+    def issue(self, account: str) -> Token:
+        self._ordinal += 1
+        now = self.now()
+        expires = now + timedelta(seconds=self.token_lifetime)
+        token = Token(secrets.token_urlsafe(60), account, self._ordinal, now, expires)
+        self.tokens[token.value] = token
+        return token
+
+    def token_of(self, value: str | None) -> Token | None:
+        """The token if it is one and still holds."""
+        token = self.tokens.get(value or "")
+        return token if token is not None and self.now() < token.expires else None
+
+    def revoke(self, token: Token) -> None:
+        self.tokens.pop(token.value, None)
+
+    # What was asked
+
+    def log(
+        self,
+        method: str | None = None,
+        path: str | None = None,
+        *,
+        call: str | None = None,
+        status: int | None = None,
+    ) -> list[Request]:
+        """The requests that fit; `path` is whole, below the API root, and `call` a call's name or kind."""
+        kinds = {each.name: each.kind for each in CALLS}
+        return [
+            line
+            for line in list(self.requests)
+            if method in (None, line.method)
+            and path in (None, line.path)
+            and status in (None, line.status)
+            and call in (None, line.call, kinds.get(line.call))
+        ]
+
+    def count(self, method: str | None = None, path: str | None = None, **fields: Any) -> int:
+        """How many `log` would give."""
+        return len(self.log(method, path, **fields))
+
+    def wait_idle(self, timeout: float = 5.0) -> None:
+        """Until no request is open; a TimeoutError after so many seconds."""
+        with self._idle:
+            if not self._idle.wait_for(lambda: not self.open, timeout):
+                raise TimeoutError(f"{len(self.open)} requests are still open after {timeout} s")
+
+    def wait_open(self, count: int = 1, timeout: float = 5.0) -> None:
+        """Until so many requests are open at once; a TimeoutError after so many seconds."""
+        with self._idle:
+            if not self._idle.wait_for(lambda: len(self.open) >= count, timeout):
+                raise TimeoutError(f"{len(self.open)} requests are open after {timeout} s, not {count}")
+
+    def connections(self, token: Token) -> int:
+        """Requests of the token that are open, those of clients who hung up not counted."""
+        return sum(each.token is token and not each.transport.is_closing() for each in self.open)
+
+    def enter(self, exchange: Exchange) -> int:
+        """A request begins; its number."""
+        with self._idle:
+            self._number += 1
+            self.open.add(exchange)
+            self._idle.notify_all()
+        if exchange.token is not None:
+            served = min(self.connections(exchange.token), self.max_connections)
+            self.peak_connections = max(self.peak_connections, served)
+        return self._number
+
+    def leave(self, exchange: Exchange, line: Request) -> None:
+        """A request ends."""
+        with self._idle:
+            self.open.discard(exchange)
+            self.requests.append(line)
+            self._idle.notify_all()
+
+    # The truth
+
+    def truth(
+        self,
+        report: Report | Literal["site_list"],
+        first: date | str | None = None,
+        last: date | str | None = None,
+        *,
+        site: str | None = None,
+        level: str | None = None,
+    ) -> list[Truth]:
+        """What ought to be landed of the creation dates from `first` to `last`, both included.
+
+        Of files that share an id only the first is meant, as only it can be downloaded.
+        """
+        if report == "site_list":
+            return [self._site_list_truth()]
+        start, end = (date.fromisoformat(d) if isinstance(d, str) else d for d in (first, last))
+        files = self.world.files(report, site or level, start, end, now=self.now())
+        return [self._truth_of(file) for file in {file.id: file for file in reversed(files)}.values()][::-1]
+
+    def _truth_of(self, file: CcaFile) -> Truth:
+        size, digest = self.world.size(file), self.world.md5(file)
+        return Truth(file.created.date(), file.name, size, digest, file.id, file.key)
+
+    def _site_list_truth(self) -> Truth:
+        content = self.world.site_list()
+        digest = md5(content, usedforsecurity=False).hexdigest()
+        return Truth(self.now().date(), self.site_list_name(), len(content), digest, "", None)
+
+    def site_list_name(self) -> str:
+        """§3.7."""
+        return f"CCA_SITES_LIST_{self.now():%Y%m%d}.csv"
+
+
+def _start(today: date, *, running: bool) -> datetime:
+    """When the clock begins: late enough in the day for its files to be there."""
+    if not running:
+        return datetime.combine(today, time_of_day(12), UTC)
+    return max(datetime.now(UTC), datetime.combine(today, time_of_day(9), UTC))
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
