@@ -1,0 +1,80 @@
+"""Where things go in the store: folders of partitions, and keys of files. Plain Python: no I/O.
+
+Names of files and sites come from outside. Whatever they hold, a key stays one plain name inside its
+partition's folder, differs from the manifest's, and two files never share one, not even on a file
+system that ignores case.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from hashlib import sha256
+from urllib.parse import quote
+
+from airflow_provider_cca.manifest import LandedFile
+from airflow_provider_cca.models import Partition, RemoteFile, Scope
+
+MAX_KEY_BYTES = 180
+"""Below the 255 bytes that file systems allow one name, with room for a temporary's suffix."""
+
+_PLAIN = " ()+,=@~"
+
+
+def safe_name(text: str) -> str:
+    """The text as one plain name: everything unusual percent-encoded, cut with a hash when too long.
+
+    Engines skip names that begin with `_` or `.`, so those are encoded too.
+    """
+    name = quote(text, safe=_PLAIN, errors="surrogatepass")
+    if name[:1] in {"_", "."}:
+        name = f"%{ord(name[0]):02X}{name[1:]}"
+    if len(name) > MAX_KEY_BYTES:
+        name = _marked(re.sub(r"%[0-9A-F]?$", "", name[: MAX_KEY_BYTES - 40]), _extension(name), text)
+    return name
+
+
+def folder_of(scope: Scope, partition: Partition) -> str:
+    """The partition's folder, as in peak_port_daily/level=site/creation_date=2026-03-01."""
+    parts = [scope.report.name]
+    if scope.report.needs == "site":
+        parts.append(f"site={safe_name(scope.site or '')}")
+    elif scope.report.needs == "level":
+        parts.append(f"level={scope.level}")
+    return "/".join([*parts, f"{scope.report.partition_key}={partition}"])
+
+
+def assign_keys(
+    files: Iterable[RemoteFile], landed: Mapping[tuple[str, str], LandedFile]
+) -> list[tuple[RemoteFile, str]]:
+    """A key for each file: the one it has been landed under, else its name, else its name with a mark.
+
+    Independent of the order of the listing, so that two landings at the same time agree.
+
+    :param landed: What the manifest holds, by id and name.
+    """
+    taken = {entry.key.casefold() for entry in landed.values()}
+    reusable = dict(landed)
+    keys = []
+    for file in sorted(files, key=lambda f: (f.created_on, f.id, f.name, f.md5)):
+        previous = reusable.pop((file.id, file.name), None)
+        keys.append((file, previous.key if previous else _free_key(file, taken)))
+    return keys
+
+
+def _free_key(file: RemoteFile, taken: set[str]) -> str:
+    key = safe_name(file.name or file.id)
+    if key.casefold() in taken:
+        extension = _extension(key)
+        key = _marked(key.removesuffix(extension), extension, f"{file.id}\n{file.name}\n{file.md5}")
+    taken.add(key.casefold())
+    return key
+
+
+def _marked(stem: str, extension: str, secret: str) -> str:
+    return f"{stem}~{sha256(secret.encode(errors='surrogatepass')).hexdigest()[:12]}{extension}"
+
+
+def _extension(name: str) -> str:
+    match = re.search(r"\.[A-Za-z0-9]{1,8}$", name)
+    return match.group() if match else ""

@@ -1,0 +1,280 @@
+"""Chunks in, verified objects at their keys, manifest last. Plain Python: no Airflow, no HTTP.
+
+A partition is landed in four steps: see what is there, fetch what is missing or different, leave the
+rest alone, and write the manifest when all of it is whole. Whatever dies in between, what is visible
+under a key is whole, and the next landing takes up from there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from airflow_provider_cca.errors import (
+    CcaError,
+    Closed,
+    DestinationUnusable,
+    PartlyLanded,
+    WrongChecksum,
+    WrongSize,
+)
+from airflow_provider_cca.keys import assign_keys, folder_of
+from airflow_provider_cca.manifest import MANIFEST_NAME, LandedFile, Manifest
+from airflow_provider_cca.models import Partition, RemoteFile, Scope, iso
+from airflow_provider_cca.retry import Retry
+from airflow_provider_cca.site_list import snapshot_name, whole
+from airflow_provider_cca.store import Store
+
+log = logging.getLogger(__name__)
+
+Fetch = Callable[[RemoteFile], Iterator[bytes]]
+
+
+@dataclass(frozen=True)
+class Landed:
+    """What a landing did to one partition.
+
+    :param manifest: Key of the manifest, relative to the destination.
+    :param files: Files that the manifest names.
+    :param bytes: Their bytes.
+    :param downloaded: How many of them this landing had to download.
+    """
+
+    scope: Scope
+    partition: Partition
+    manifest: str
+    files: int
+    bytes: int
+    downloaded: int
+
+
+@dataclass
+class _Plan:
+    """One partition: what the listing wants, and what the store has of it."""
+
+    scope: Scope
+    partition: Partition
+    folder: str
+    before: Manifest | None
+    present: Mapping[str, int]
+    wanted: list[tuple[RemoteFile, str]]
+    transfers: list[tuple[LandedFile, Future[bool]]] = field(default_factory=list)
+
+    def is_whole(self, entry: LandedFile) -> bool:
+        """Whether the manifest vouches for this very file and the store has it in full."""
+        known = self.before.files if self.before else ()
+        return self.present.get(entry.key) == entry.size and any(
+            (e.key, e.size, e.md5) == (entry.key, entry.size, entry.md5) for e in known
+        )
+
+    def kept(self) -> list[LandedFile]:
+        """What earlier landings left here and the listing no longer names, as after its 365 days."""
+        keys = {key for _, key in self.wanted}
+        known = self.before.files if self.before else ()
+        return [e for e in known if e.key not in keys and self.present.get(e.key) == e.size]
+
+
+class Landing:
+    """Lands files into one destination.
+
+    :param store: The destination.
+    :param fetch: Gives the body of a file; called again when the body was broken or wrong.
+    :param retry: How often, and with what waits.
+    :param workers: How many files at a time.
+    """
+
+    def __init__(self, store: Store, fetch: Fetch, retry: Retry, workers: int) -> None:
+        self.store, self.fetch, self.retry, self.workers = store, fetch, retry, workers
+
+    def land(self, partitions: Mapping[tuple[Scope, Partition], Sequence[RemoteFile]]) -> list[Landed]:
+        """Land the files of each partition, and write the manifests.
+
+        Raises PartlyLanded when files failed: all the others have landed, and a partition with a failed
+        file has no new manifest.
+        """
+        pool = ThreadPoolExecutor(self.workers, thread_name_prefix="cca-landing")
+        try:
+            plans = list(pool.map(self._plan, *zip(*partitions, strict=True), partitions.values()))
+            for plan in plans:
+                self._start(plan, pool)
+            finished = [pool.submit(self._finish, plan) for plan in plans if _wait_for(plan)]
+            landed = [future.result() for future in finished]
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+        pool.shutdown()
+        _raise_failures(plans)
+        return landed
+
+    def _plan(self, scope: Scope, partition: Partition, files: Sequence[RemoteFile]) -> _Plan:
+        folder = folder_of(scope, partition)
+        self.store.sweep(folder)
+        present = self.retry.call(lambda: self.store.sizes(folder))
+        before = self._manifest(folder) if MANIFEST_NAME in present else None
+        known = {(e.id, e.name): e for e in before.files} if before else {}
+        return _Plan(scope, partition, folder, before, present, assign_keys(files, known))
+
+    def _manifest(self, folder: str) -> Manifest | None:
+        try:
+            return Manifest.from_json(self.retry.call(lambda: self.store.read(f"{folder}/{MANIFEST_NAME}")))
+        except ValueError as error:
+            log.warning("The manifest of %s is damaged and will be written anew: %s", folder, error)
+            return None
+
+    def _start(self, plan: _Plan, pool: ThreadPoolExecutor) -> None:
+        for file, key in plan.wanted:
+            entry = _entry(file, key)
+            if plan.is_whole(entry):
+                done: Future[bool] = Future()
+                done.set_result(False)
+            else:
+                done = pool.submit(self._land_file, plan, file, entry)
+            plan.transfers.append((entry, done))
+
+    def _land_file(self, plan: _Plan, file: RemoteFile, entry: LandedFile) -> bool:
+        """Whether it had to be downloaded; a whole file that no manifest names yet is taken as it is."""
+        key = f"{plan.folder}/{entry.key}"
+        complete = plan.present.get(entry.key) == entry.size
+        if complete and self.retry.call(lambda: self.store.md5(key)) == entry.md5:
+            return False
+        self.retry.call(lambda: self._transfer(file, key))
+        return True
+
+    def _transfer(self, file: RemoteFile, key: str) -> None:
+        started = time.monotonic()
+        with (
+            self.store.writing(key, file.size) as target,
+            closing(verified(self.fetch(file), file)) as chunks,
+        ):
+            for chunk in chunks:
+                target.write(chunk)
+            target.publish()
+        log.debug("Landed %s: %d bytes in %.3f s", key, file.size, time.monotonic() - started)
+
+    def _finish(self, plan: _Plan) -> Landed:
+        entries = sorted((*plan.kept(), *(entry for entry, _ in plan.transfers)), key=lambda e: e.key)
+        manifest = Manifest(
+            plan.scope.report.name, partition_facts(plan.scope, plan.partition), tuple(entries)
+        )
+        key = f"{plan.folder}/{MANIFEST_NAME}"
+        if plan.before is None or plan.before.files != manifest.files:
+            self.retry.call(lambda: self.store.write(key, manifest.to_json()))
+        downloaded = sum(transfer.result() for _, transfer in plan.transfers)
+        log.info(
+            "%s %s: %d files, %d bytes, %d downloaded",
+            plan.scope,
+            plan.partition,
+            len(entries),
+            manifest.total_bytes,
+            downloaded,
+        )
+        return Landed(plan.scope, plan.partition, key, len(entries), manifest.total_bytes, downloaded)
+
+
+def by_partition(files: Iterable[RemoteFile]) -> dict[tuple[Scope, Partition], list[RemoteFile]]:
+    """Files by what they are of and when they were created."""
+    groups: dict[tuple[Scope, Partition], list[RemoteFile]] = {}
+    for file in files:
+        groups.setdefault((file.scope, file.partition), []).append(file)
+    return groups
+
+
+def verified(chunks: Iterator[bytes], file: RemoteFile) -> Generator[bytes]:
+    """The same chunks; raises WrongSize or WrongChecksum unless they are the file that was listed.
+
+    Too long a body is refused at its first byte too many.
+    """
+    digest, received = hashlib.md5(usedforsecurity=False), 0
+    what = file.name or file.id
+    for chunk in chunks:
+        received += len(chunk)
+        if received > file.size:
+            break
+        digest.update(chunk)
+        yield chunk
+    if received != file.size:
+        raise WrongSize(
+            f"{what} is listed with {file.size} bytes but came with "
+            f"{'more' if received > file.size else received}: nothing of it was stored",
+            expected=file.size,
+            received=received,
+        )
+    if digest.hexdigest() != file.md5:
+        raise WrongChecksum(
+            f"{what} is listed with MD5 {file.md5} but came with {digest.hexdigest()}: "
+            "nothing of it was stored",
+            expected=file.md5,
+            received=digest.hexdigest(),
+        )
+
+
+def partition_facts(scope: Scope, partition: Partition) -> dict[str, str]:
+    """The partition as the manifest describes it."""
+    facts = {scope.report.partition_key: str(partition), "site": scope.site, "level": scope.level}
+    return {name: value for name, value in facts.items() if value}
+
+
+def _entry(file: RemoteFile, key: str) -> LandedFile:
+    expires_on = iso(file.expires_on) if file.expires_on else None
+    return LandedFile(file.id, file.name, key, file.size, file.md5, iso(file.created_on), expires_on)
+
+
+def _wait_for(plan: _Plan) -> bool:
+    """Wait for the plan's transfers: whether all came through. What stops every file is raised at once."""
+    errors = [transfer.exception() for _, transfer in plan.transfers]
+    for error in errors:
+        if error and (isinstance(error, DestinationUnusable | Closed) or not isinstance(error, CcaError)):
+            raise error
+    return not any(errors)
+
+
+def _raise_failures(plans: Sequence[_Plan]) -> None:
+    failures = {
+        f"{plan.folder}/{entry.key}": error
+        for plan in plans
+        for entry, transfer in plan.transfers
+        if isinstance(error := transfer.exception(), CcaError)
+    }
+    if not failures:
+        return
+    wanted = sum(len(plan.transfers) for plan in plans)
+    shown = "; ".join(str(error) for error in list(failures.values())[:3])
+    raise PartlyLanded(
+        f"{len(failures)} of {wanted} files could not be landed, the others were. {shown}"
+        + (f"; and {len(failures) - 3} more" if len(failures) > 3 else ""),
+        failures={key: error.as_dict() for key, error in failures.items()},
+        retryable=any(error.retryable for error in failures.values()),
+    ) from next(iter(failures.values()))
+
+
+def land_snapshot(
+    store: Store, scope: Scope, day: Partition, fetch: Callable[[], Iterator[bytes]], retry: Retry
+) -> Landed:
+    """Land the site list of today, which has no listing to be compared with: its own `Total:N` vouches.
+
+    A second snapshot on the same day takes the place of the first.
+    """
+    folder, name = folder_of(scope, day), snapshot_name(day.first)
+    store.sweep(folder)
+
+    def transfer() -> LandedFile:
+        digest, size = hashlib.md5(usedforsecurity=False), 0
+        with store.writing(f"{folder}/{name}", 0) as target, closing(whole(fetch())) as chunks:
+            for chunk in chunks:
+                digest.update(chunk)
+                size += len(chunk)
+                target.write(chunk)
+            target.publish()
+        return LandedFile(name, name, name, size, digest.hexdigest(), iso(datetime.now(UTC)), None)
+
+    entry = retry.call(transfer)
+    manifest = Manifest(scope.report.name, partition_facts(scope, day), (entry,))
+    key = f"{folder}/{MANIFEST_NAME}"
+    retry.call(lambda: store.write(key, manifest.to_json()))
+    return Landed(scope, day, key, 1, entry.size, 1)

@@ -1,0 +1,100 @@
+"""What a finished partition is: the list of its files, written after the last of them. No I/O."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from airflow_provider_cca.models import iso
+
+MANIFEST_NAME = "_manifest.json"
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class LandedFile:
+    """One file that is in the store, whole.
+
+    :param name: The API's own file name.
+    :param key: Path relative to the manifest.
+    :param size: Bytes.
+    :param md5: 32 lower-case hex digits.
+    :param created_on: ISO 8601, UTC.
+    :param expires_on: ISO 8601, UTC; None when the server's stamp was malformed, or it gives none.
+    """
+
+    id: str
+    name: str
+    key: str
+    size: int
+    md5: str
+    created_on: str
+    expires_on: str | None
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The commit marker of a partition.
+
+    :param report: Name of the report.
+    :param partition: For example {"creation_date": "2026-03-01", "level": "site"}.
+    :param written_at: ISO 8601, UTC.
+    """
+
+    report: str
+    partition: Mapping[str, str]
+    files: tuple[LandedFile, ...]
+    written_at: str = ""
+
+    @property
+    def total_bytes(self) -> int:
+        return sum(file.size for file in self.files)
+
+    def to_json(self) -> bytes:
+        """Version 1 of the format, stamped with the present time."""
+        body = {
+            "version": VERSION,
+            "report": self.report,
+            "partition": dict(self.partition),
+            "files": [asdict(file) for file in self.files],
+            "total_bytes": self.total_bytes,
+            "written_at": iso(datetime.now(UTC)),
+        }
+        return (json.dumps(body, indent=1, ensure_ascii=True) + "\n").encode()
+
+    @classmethod
+    def from_json(cls, body: bytes) -> Manifest:
+        """Raises ValueError when the manifest is damaged, or of a version that this package does not know."""
+        try:
+            data = json.loads(body)
+            if data["version"] != VERSION:
+                raise ValueError(f"its version is {data['version']!r}, not {VERSION}")
+            return cls(
+                report=_typed(data["report"], str),
+                partition=_typed(data["partition"], dict),
+                files=tuple(_entry(entry) for entry in data["files"]),
+                written_at=_typed(data["written_at"], str),
+            )
+        except (KeyError, TypeError, RecursionError) as error:
+            raise ValueError(f"it is no manifest: {error!r}") from error
+
+
+def _entry(data: Mapping[str, Any]) -> LandedFile:
+    texts = {name: _typed(data[name], str) for name in ("id", "name", "key", "md5", "created_on")}
+    expires_on = data["expires_on"]
+    if "/" in texts["key"] or texts["key"] in {"", ".", "..", MANIFEST_NAME}:
+        raise ValueError(f"its key {texts['key']!r} lies outside the partition")
+    return LandedFile(
+        **texts,
+        size=_typed(data["size"], int),
+        expires_on=None if expires_on is None else _typed(expires_on, str),
+    )
+
+
+def _typed(value: Any, kind: type) -> Any:
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise TypeError(f"{value!r} is no {kind.__name__}")
+    return value
