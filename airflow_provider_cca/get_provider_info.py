@@ -1,0 +1,24 @@
+"""What Airflow asks a provider package about itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def get_provider_info() -> dict[str, Any]:
+    """Entry point of group `apache_airflow_provider`."""
+    from airflow_provider_cca import __version__
+
+    return {
+        "package-name": "airflow-provider-cca",
+        "name": "Cisco Cloud Connected Audio (CCA)",
+        "description": "Files Download API v7.1 of Cisco's Cloud Connected Audio: CDR and peak-port files",
+        "versions": [__version__],
+        "connection-types": [
+            {
+                "connection-type": "cca",
+                "hook-class-name": "airflow_provider_cca.hooks.CcaHook",
+                "hook-name": "Cisco Cloud Connected Audio (CCA)",
+            }
+        ],
+    }

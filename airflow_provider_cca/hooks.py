@@ -1,0 +1,148 @@
+"""From an Airflow connection of type `cca` to a client."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowNotFoundException, mask_secret
+from airflow.sdk import BaseHook, Connection
+
+from airflow_provider_cca.client import CcaClient
+from airflow_provider_cca.config import DEFAULT_DOWNLOAD_HOSTS, DEFAULT_HOST, CcaConfig
+from airflow_provider_cca.errors import CcaError, InvalidConnection
+from airflow_provider_cca.reports import MAX_CONNECTIONS
+from airflow_provider_cca.site_list import SiteRow, rows, whole
+
+UI_FIELD_BEHAVIOUR: dict[str, Any] = {
+    "hidden-fields": [],
+    "relabeling": {"login": "Machine account", "password": "Machine account password"},
+    "placeholders": {"host": DEFAULT_HOST, "schema": "https"},
+}
+"""How the connection form shows the standard fields."""
+
+
+class CcaHook(BaseHook):
+    """A CCA server, as the machine account of a connection sees it.
+
+    :param cca_conn_id: The connection, of type `cca`.
+    :param attempts: How often a call is made when it fails in a way that may pass.
+    """
+
+    conn_name_attr = "cca_conn_id"
+    default_conn_name = "cca_default"
+    conn_type = "cca"
+    hook_name = "Cisco Cloud Connected Audio (CCA)"
+
+    def __init__(self, cca_conn_id: str = default_conn_name, attempts: int = 6) -> None:
+        super().__init__()
+        self.cca_conn_id = cca_conn_id
+        self.attempts = attempts
+
+    @classmethod
+    def get_ui_field_behaviour(cls) -> dict[str, Any]:
+        return {key.replace("-", "_"): value for key, value in UI_FIELD_BEHAVIOUR.items()}
+
+    def get_conn(self) -> CcaClient:
+        """A client; use it in a `with` block. Raises InvalidConnection when the connection cannot be used."""
+        try:
+            connection = self.get_connection(self.cca_conn_id)
+        except AirflowNotFoundException as error:
+            raise InvalidConnection(
+                f"there is no connection {self.cca_conn_id!r}: create it under Admin > Connections, or with "
+                f"airflow connections add {self.cca_conn_id} --conn-type cca --conn-login … --conn-password …"
+            ) from error
+        try:
+            config = config_from(connection)
+        except InvalidConnection as error:
+            raise InvalidConnection(f"connection {self.cca_conn_id!r}: {error}") from error
+        mask_secret(config.password)
+        return CcaClient(config, on_token=mask_secret, attempts=self.attempts)
+
+    def site_rows(self) -> list[SiteRow]:
+        """The list of all active sites as typed values (§3.7); raises TruncatedSnapshot when it was cut."""
+        with self.get_conn() as client:
+            return client.session.retry.call(lambda: list(rows(whole(client.site_list()))))
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Log in and list one site; whether that works, in a sentence for the connection form."""
+        try:
+            with self.get_conn() as client:
+                total, site = client.first_site()
+        except CcaError as error:
+            return False, str(error)
+        return True, f"Logged in; {total} sites" + (f", the first of them {site.name}" if site else "")
+
+
+@contextmanager
+def airflow_errors() -> Iterator[None]:
+    """End what can never succeed as AirflowFailException, without retries; let the rest through."""
+    try:
+        yield
+    except CcaError as error:
+        if error.retryable:
+            raise
+        raise AirflowFailException(str(error)) from error
+
+
+def config_from(connection: Connection) -> CcaConfig:
+    """The one place that reads a connection; raises InvalidConnection on a field that cannot be used."""
+    try:
+        extra = connection.extra_dejson if connection.extra else {}
+    except ValueError:
+        extra = None
+    if not isinstance(extra, dict) or (connection.extra and not extra and connection.extra.strip() != "{}"):
+        raise InvalidConnection("its extra is not a JSON object")
+    return CcaConfig(
+        account=connection.login or "",
+        password=connection.password or "",
+        host=(connection.host or DEFAULT_HOST).strip(),
+        schema=connection.schema or "https",
+        port=connection.port,
+        download_hosts=_read(extra, "download_hosts", _hosts, DEFAULT_DOWNLOAD_HOSTS),
+        allow_http=_read(extra, "allow_http", _flag, False),
+        verify=_read(extra, "verify", _flag_or_path, True),
+        proxy=_read(extra, "proxy", str, None),
+        max_connections=_read(extra, "max_connections", _whole_number, MAX_CONNECTIONS),
+        connect_timeout=_read(extra, "connect_timeout", float, CcaConfig.connect_timeout),
+        read_timeout=_read(extra, "read_timeout", float, CcaConfig.read_timeout),
+    )
+
+
+def _read(extra: Mapping[str, Any], name: str, kind: Callable[[Any], Any], default: Any) -> Any:
+    value = extra.get(name)
+    if value is None or value == "":
+        return default
+    try:
+        return kind(value)
+    except (TypeError, ValueError):
+        raise InvalidConnection(f"{name} in its extra is {value!r}, which cannot be used") from None
+
+
+def _hosts(value: Any) -> tuple[str, ...]:
+    hosts = value.split(",") if isinstance(value, str) else value
+    if not isinstance(hosts, list) or not all(isinstance(host, str) for host in hosts):
+        raise TypeError
+    return tuple(host.strip() for host in hosts if host.strip())
+
+
+def _flag(value: Any) -> bool:
+    text = str(value).strip().lower()
+    if text not in {"true", "1", "yes", "false", "0", "no"}:
+        raise ValueError
+    return text in {"true", "1", "yes"}
+
+
+def _flag_or_path(value: Any) -> bool | str:
+    try:
+        return _flag(value)
+    except ValueError:
+        return str(value)
+
+
+def _whole_number(value: Any) -> int:
+    number = int(value)
+    if number != float(value) or isinstance(value, bool):
+        raise ValueError
+    return number

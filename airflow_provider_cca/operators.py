@@ -1,0 +1,283 @@
+"""List, download and land the files of the API."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from airflow.providers.common.compat.sdk import AirflowSkipException
+from airflow.sdk import BaseOperator, Context, ObjectStoragePath
+
+from airflow_provider_cca.arguments import check_arguments
+from airflow_provider_cca.client import CcaClient
+from airflow_provider_cca.errors import InvalidArgument, OutsideRetention
+from airflow_provider_cca.hooks import CcaHook, airflow_errors
+from airflow_provider_cca.landing import Landed, Landing, by_partition, land_snapshot
+from airflow_provider_cca.models import Partition, RemoteFile, Scope
+from airflow_provider_cca.reports import REPORTS, report_named
+from airflow_provider_cca.runs import partitions_of_run
+from airflow_provider_cca.store import Store
+
+
+class CcaOperator(BaseOperator):
+    """What all operators of this package share: the connection, and how a killed task ends.
+
+    :param cca_conn_id: The connection, of type `cca`.
+    """
+
+    _client: CcaClient | None = None
+
+    def __init__(self, *, cca_conn_id: str = "cca_default", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.cca_conn_id = cca_conn_id
+
+    @contextmanager
+    def connected(self) -> Iterator[CcaClient]:
+        """A client for the time of the block, in which errors become what Airflow acts on."""
+        with airflow_errors(), CcaHook(self.cca_conn_id).get_conn() as client:
+            self._client = client
+            try:
+                yield client
+            finally:
+                self._client = None
+
+    def on_kill(self) -> None:
+        # Airflow's handler only calls this: without it a read that stalls would outlive the task.
+        if self._client:
+            self._client.abort()
+
+
+class CcaListSitesOperator(CcaOperator):
+    """Return the names of all sites that the partner manages (§3.5.1)."""
+
+    def execute(self, context: Context) -> list[str]:
+        with self.connected() as client:
+            return [site.name for site in client.sites()]
+
+
+class CcaListFilesOperator(CcaOperator):
+    """Return the files of a report as small dicts, for `CcaDownloadFilesOperator` or code of your own.
+
+    :param report: "cdr", "cdr_compressed", "peak_port_daily" or "peak_port_monthly" (templated).
+    :param partition: Creation date YYYY-MM-DD, or month YYYY-MM, in UTC (templated); with
+        by="meeting_end" the date on which meetings ended. None means the run's param `partition`, else its
+        partition key, its logical date, or the date it runs after.
+    :param partition_end: The last of a range, included (templated).
+    :param by: "creation" (§3.5.4, §3.5.5, §3.6.1, §3.6.2); for "cdr" also "meeting_end" (§3.5.3), or "new"
+        for the files that were never downloaded, which takes no partition (§3.5.2).
+    :param site: The site, for report "cdr" (templated).
+    :param level: "site", "customer" or "partner", for peak-port reports (templated).
+    """
+
+    template_fields: Sequence[str] = ("report", "partition", "partition_end", "site", "level")
+
+    def __init__(
+        self,
+        *,
+        report: str,
+        partition: str | None = None,
+        partition_end: str | None = None,
+        by: str = "creation",
+        site: str | None = None,
+        level: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        check_arguments(
+            report=report, site=site, level=level, by=by, partition=partition, partition_end=partition_end
+        )
+        self.report = report
+        self.partition = partition
+        self.partition_end = partition_end
+        self.by = by
+        self.site = site
+        self.level = level
+
+    def execute(self, context: Context) -> list[dict[str, Any]]:
+        with self.connected() as client:
+            scope = Scope(report_named(self.report), self.site or None, self.level or None)
+            if self.by == "new":
+                return [file.as_dict() for file in client.files(scope, by=self.by)]
+            asked = partitions_of_run(context, scope.report, self.partition, self.partition_end)
+            if self.by == "creation":
+                asked.check_retention()
+            return [file.as_dict() for file in client.files(scope, asked.first, asked.last, self.by)]
+
+
+class CcaLandingOperator(CcaOperator):
+    """What the operators share that write into a store.
+
+    :param destination: Where to: a path, or a URL such as s3://aws_default@bucket/cca (templated).
+    """
+
+    def __init__(self, *, destination: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.destination = destination
+
+    def store(self) -> Store:
+        """The destination, opened; only at run time, since this asks for connections."""
+        destination = str(self.destination or "").strip()
+        if not destination or destination == "None":
+            raise InvalidArgument(
+                "the destination is empty: set the Airflow Variable cca_storage, or give destination=…",
+                argument="destination",
+            )
+        if "://" not in destination and not destination.startswith("/"):
+            raise InvalidArgument(
+                f"destination {destination!r} is a relative path, another folder on every worker: "
+                "give an absolute path or a URL",
+                argument="destination",
+            )
+        return Store.at(ObjectStoragePath(destination))
+
+    def land(
+        self, client: CcaClient, partitions: Mapping[tuple[Scope, Partition], list[RemoteFile]]
+    ) -> list[Landed]:
+        """Land these files, as many at a time as the connection allows."""
+        landing = Landing(self.store(), client.download, client.session.retry, client.config.max_connections)
+        return landing.land(partitions)
+
+    def url(self, key: str) -> str:
+        """Where a key of the store is, as ObjectStoragePath takes it."""
+        return f"{str(self.destination).rstrip('/')}/{key}"
+
+
+class CcaDownloadFilesOperator(CcaLandingOperator):
+    """Land exactly the files given, each in the partition of its creation.
+
+    Returns {"partitions", "files", "bytes", "downloaded"}: what the manifests of these partitions now hold.
+
+    :param files: What `CcaListFilesOperator` returned, or a part of it (templated).
+    :param destination: Where to: a path, or a URL such as s3://aws_default@bucket/cca (templated).
+    """
+
+    template_fields: Sequence[str] = ("files", "destination")
+
+    def __init__(self, *, files: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.files = files
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        with self.connected() as client:
+            return summary(self.land(client, by_partition(self._given())))
+
+    def _given(self) -> list[RemoteFile]:
+        files = self.files
+        if isinstance(files, str):
+            try:
+                files = json.loads(files)
+            except ValueError:
+                files = None
+        if isinstance(files, str | Mapping) or not hasattr(files, "__iter__"):
+            raise InvalidArgument(
+                "files is not a list: give the output of CcaListFilesOperator, or a part of it",
+                argument="files",
+            )
+        return [RemoteFile.from_dict(file) for file in files]
+
+
+class CcaToObjectStorageOperator(CcaLandingOperator):
+    """List and land the files of a report that were created on a date, in a month, or in a range of them.
+
+    When it succeeds, every file that the API listed is in the store, its size and MD5 as listed, and the
+    partition's `_manifest.json` names them all. Landing a partition again downloads only what is missing
+    or different. Returns {"report", "partition", "files", "bytes", "downloaded", "manifest"}; for a range
+    {"report", "partition", "partition_end", "partitions", "files", "bytes", "downloaded"}.
+
+    :param report: "cdr", "cdr_compressed", "peak_port_daily" or "peak_port_monthly" (templated).
+    :param destination: Where to: a path, or a URL such as s3://aws_default@bucket/cca (templated).
+    :param partition: Creation date YYYY-MM-DD, or month YYYY-MM, in UTC (templated). None means the run's
+        param `partition`, else its partition key, its logical date, or the date it runs after.
+    :param partition_end: The last of a range, included (templated).
+    :param site: The site, for report "cdr" (templated).
+    :param level: "site", "customer" or "partner", for peak-port reports (templated).
+    """
+
+    template_fields: Sequence[str] = ("report", "destination", "partition", "partition_end", "site", "level")
+
+    def __init__(
+        self,
+        *,
+        report: str,
+        partition: str | None = None,
+        partition_end: str | None = None,
+        site: str | None = None,
+        level: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        check_arguments(
+            report=report, site=site, level=level, partition=partition, partition_end=partition_end
+        )
+        self.report = report
+        self.partition = partition
+        self.partition_end = partition_end
+        self.site = site
+        self.level = level
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        with self.connected() as client:
+            scope = Scope(report_named(self.report), self.site or None, self.level or None)
+            asked = partitions_of_run(context, scope.report, self.partition, self.partition_end)
+            asked.check_retention()
+            listed = by_partition(client.files(scope, asked.first, asked.last))
+            # A partition without files gets a manifest too: it says that there were none.
+            empty: dict[tuple[Scope, Partition], list[RemoteFile]] = {
+                (scope, partition): [] for partition in asked.first.until(asked.last)
+            }
+            landed = self.land(client, {**empty, **listed})
+        facts = {"report": self.report, "partition": str(asked.first), **summary(landed)}
+        if asked.first == asked.last:
+            del facts["partitions"]
+            return {**facts, "manifest": self.url(landed[0].manifest)}
+        return {**facts, "partition_end": str(asked.last)}
+
+
+class CcaSiteListToObjectStorageOperator(CcaLandingOperator):
+    """Land today's list of all active sites (§3.7), under the UTC date on which it is fetched.
+
+    The API has no history of it: a past `snapshot_date` is an error, and a backfilled run of a past date
+    is skipped. Returns {"report", "partition", "files", "bytes", "downloaded", "manifest"}.
+
+    :param destination: Where to: a path, or a URL such as s3://aws_default@bucket/cca (templated).
+    :param snapshot_date: Today as YYYY-MM-DD, for those who want to say it (templated).
+    """
+
+    template_fields: Sequence[str] = ("destination", "snapshot_date")
+
+    def __init__(self, *, snapshot_date: str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.snapshot_date = snapshot_date
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        with self.connected() as client:
+            report = REPORTS["site_list"]
+            today = Partition.of(datetime.now(UTC), report.grain)
+            self._refuse_other_days(context, today)
+            landed = land_snapshot(self.store(), Scope(report), today, client.site_list, client.session.retry)
+        facts = {"report": report.name, "partition": str(today), **summary([landed])}
+        del facts["partitions"]
+        return {**facts, "manifest": self.url(landed.manifest)}
+
+    def _refuse_other_days(self, context: Context, today: Partition) -> None:
+        reason = "the API gives the list of sites as it is today and keeps no history of it (§3.7)"
+        asked = partitions_of_run(context, REPORTS["site_list"], self.snapshot_date)
+        if asked.first == today:
+            return
+        if self.snapshot_date and self.snapshot_date != "None":
+            raise OutsideRetention(f"there is no site list of {asked.first}: {reason}")
+        if str(getattr(context.get("dag_run"), "run_type", "")) == "backfill":
+            raise AirflowSkipException(f"There is no site list of {asked.first}: {reason}")
+
+
+def summary(landed: Sequence[Landed]) -> dict[str, Any]:
+    """What XCom gets to know of a landing: counts alone."""
+    return {
+        "partitions": len(landed),
+        "files": sum(one.files for one in landed),
+        "bytes": sum(one.bytes for one in landed),
+        "downloaded": sum(one.downloaded for one in landed),
+    }

@@ -1,0 +1,87 @@
+"""Which partitions a DAG run is about: arguments, params, partition key, dates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from airflow.providers.common.compat.sdk import AirflowSkipException
+
+from airflow_provider_cca.errors import InvalidArgument, OutsideRetention
+from airflow_provider_cca.models import Partition
+from airflow_provider_cca.reports import RETENTION_DAYS, Report
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The partitions from `first` to `last`, both included.
+
+    :param by_hand: Whether a person named them, instead of a schedule or a backfill.
+    """
+
+    first: Partition
+    last: Partition
+    by_hand: bool
+
+    def check_retention(self) -> None:
+        """Raise unless the server can still, and already, have files of all these partitions.
+
+        OutsideRetention when asked for by hand; in a scheduled or backfilled run AirflowSkipException.
+        """
+        now = datetime.now(UTC)
+        if self.first.expired(now):
+            reason = f"its files are older than the {RETENTION_DAYS} days that the server keeps"
+            self._refuse(f"{self.first} cannot be landed any more: {reason}")
+        if not self.last.begun(now):
+            self._refuse(f"{self.last} cannot be landed yet: in UTC it is {now:%Y-%m-%d}")
+
+    def _refuse(self, message: str) -> None:
+        if self.by_hand:
+            raise OutsideRetention(message)
+        raise AirflowSkipException(message)
+
+
+def partitions_of_run(
+    context: Mapping[str, Any], report: Report, partition: str | None = None, partition_end: str | None = None
+) -> Asked:
+    """What the operator was told; else the run's param, partition key, logical date, or date it runs after.
+
+    A param or argument that is empty counts as not given, since a template without a value renders so.
+    """
+    params = context.get("params") or {}
+    dag_run = context.get("dag_run")
+    given, end = _given(partition), _given(partition_end)
+    if end and not given:
+        raise InvalidArgument("partition_end is given without partition", argument="partition_end")
+    if not given:
+        given, end = _given(params.get("partition")), _given(params.get("partition_end"))
+    by_hand = bool(given) or str(getattr(dag_run, "run_type", "")) == "manual"
+    if not given:
+        first = last = Partition.of(_date_of(context, report), report.grain)
+    else:
+        first = Partition.parse(given, report.grain)
+        last = Partition.parse(end, report.grain) if end else first
+    if last < first:
+        raise InvalidArgument(f"partition_end {last} lies before partition {first}", argument="partition_end")
+    return Asked(first, last, by_hand)
+
+
+def _given(value: object) -> str | None:
+    text = "" if value is None else str(value).strip()
+    return text if text not in {"", "None"} else None
+
+
+def _date_of(context: Mapping[str, Any], report: Report) -> Any:
+    dag_run = context.get("dag_run")
+    if key := context.get("partition_key") or getattr(dag_run, "partition_key", None):
+        # Partitioned timetables write the key as a date, a month, or a date with a time.
+        return Partition.parse(str(key)[:10], report.grain).first
+    date = context.get("logical_date") or getattr(dag_run, "run_after", None)
+    if date is None:
+        raise InvalidArgument(
+            "this run has no date: give partition=…, or trigger it with the param partition",
+            argument="partition",
+        )
+    return date

@@ -1,0 +1,117 @@
+"""Waiting for a report without holding a worker."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from airflow_provider_cca.errors import CcaError, StillProcessing, TransientError
+from airflow_provider_cca.hooks import CcaHook
+from airflow_provider_cca.models import Partition, Scope
+from airflow_provider_cca.reports import report_named
+
+FAILED_LOOKS = 6
+"""How many looks in a row may fail in a way that passes, before that ends the wait."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """What to look for: a partition of a report.
+
+    :param partition: YYYY-MM-DD or YYYY-MM.
+    """
+
+    cca_conn_id: str
+    report: str
+    partition: str
+    site: str | None
+    level: str | None
+    allow_empty: bool
+
+    def now(self, attempts: int) -> Sight:
+        """Ask the server; raises whatever is worse than "still processing"."""
+        report = report_named(self.report)
+        with CcaHook(self.cca_conn_id, attempts).get_conn() as client:
+            scope = Scope(report, self.site, self.level)
+            try:
+                files = client.count(scope, Partition.parse(self.partition, report.grain))
+            except StillProcessing as error:
+                return Sight(False, 0, str(error), error.retry_after)
+        return Sight(files > 0 or self.allow_empty, files, f"{scope} {self.partition}: {files} files")
+
+    def xcom(self, files: int) -> dict[str, Any]:
+        """What the sensor returns, in every mode."""
+        return {"report": self.report, "partition": self.partition, "files": files}
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What a look found; `retry_after` is the server's wish in seconds, or None."""
+
+    ready: bool
+    files: int
+    message: str
+    retry_after: float | None = None
+
+
+class CcaFilesTrigger(BaseTrigger):
+    """Fires when a partition of a report is listed, or when it never will be.
+
+    Its event is a dict: {"files": n} or an error as `CcaError.as_dict` gives it. Airflow keeps it, and
+    these parameters, in the metadata database: there is no secret among them.
+
+    :param poke_interval: Seconds between two looks; the server's Retry-After can make it longer.
+    """
+
+    def __init__(
+        self,
+        *,
+        cca_conn_id: str,
+        report: str,
+        partition: str,
+        site: str | None = None,
+        level: str | None = None,
+        allow_empty: bool = False,
+        poke_interval: float = 300.0,
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.look = Look(cca_conn_id, report, partition, site, level, allow_empty)
+        self.poke_interval = poke_interval
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        return (
+            "airflow_provider_cca.triggers.CcaFilesTrigger",
+            {**asdict(self.look), "poke_interval": self.poke_interval},
+        )
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        failed = 0
+        while True:
+            wait = self.poke_interval
+            try:
+                # In a thread: the loop is shared with every other trigger. One attempt: its waits would
+                # hold one of the few threads that they share as well.
+                sight = await asyncio.to_thread(self.look.now, 1)
+            except CcaError as error:
+                failed += 1
+                if not isinstance(error, TransientError) or failed >= FAILED_LOOKS:
+                    yield _event(error.as_dict())
+                    return
+                self.log.info("Look %d of %d failed: %s", failed, FAILED_LOOKS, error)
+                wait = max(wait, error.retry_after or 0)
+            else:
+                if sight.ready:
+                    yield _event({"files": sight.files})
+                    return
+                failed = 0
+                self.log.info("%s. Next look in %g s", sight.message, max(wait, sight.retry_after or 0))
+                wait = max(wait, sight.retry_after or 0)
+            await asyncio.sleep(wait)
+
+
+def _event(payload: dict[str, Any]) -> TriggerEvent:
+    return TriggerEvent(payload)  # type: ignore[no-untyped-call]

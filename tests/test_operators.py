@@ -1,0 +1,264 @@
+"""Operators against a server: what they return, what they leave in the store, how they fail."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import md5
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pendulum
+import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
+from conftest import tree
+
+from airflow_provider_cca.errors import Closed, InvalidArgument, PartlyLanded
+from airflow_provider_cca.operators import (
+    CcaDownloadFilesOperator,
+    CcaListFilesOperator,
+    CcaListSitesOperator,
+    CcaSiteListToObjectStorageOperator,
+    CcaToObjectStorageOperator,
+)
+from airflow_provider_cca.simulator import Hang, Simulator, Status, WrongBytes
+
+REPORTS = [
+    ("cdr_compressed", {}, "cdr_compressed"),
+    ("cdr", {"site": "meridian0001"}, "cdr/site=meridian0001"),
+    ("peak_port_daily", {"level": "customer"}, "peak_port_daily/level=customer"),
+]
+
+
+def landed(root: Path) -> set[tuple[str, str]]:
+    """Name and MD5 of every file that a manifest names, read from the store."""
+    return {
+        (entry["name"], md5((path.parent / entry["key"]).read_bytes()).hexdigest())
+        for path in root.rglob("_manifest.json")
+        for entry in json.loads(path.read_bytes())["files"]
+    }
+
+
+def truth(sim: Simulator, report: str, first: str, last: str, **scope: Any) -> set[tuple[str, str]]:
+    return {(file.name, file.md5) for file in sim.truth(report, first, last, **scope)}
+
+
+@pytest.mark.parametrize(("report", "scope", "folder"), REPORTS)
+def test_a_day_lands_under_its_creation_date(sim, run, day, tmp_path, report, scope, folder) -> None:
+    result = run(
+        CcaToObjectStorageOperator(task_id="t", report=report, destination=str(tmp_path), **scope), day
+    )
+    assert landed(tmp_path) == truth(sim, report, day, day, **scope) != set()
+    manifest = tmp_path / folder / f"creation_date={day}" / "_manifest.json"
+    written = json.loads(manifest.read_bytes())
+    assert result == {
+        "report": report,
+        "partition": day,
+        "files": len(written["files"]),
+        "bytes": written["total_bytes"],
+        "downloaded": len(written["files"]),
+        "manifest": str(manifest),
+    }
+
+
+def test_a_month_of_peak_ports_lands_under_its_creation_month(sim, run, tmp_path) -> None:
+    month = pendulum.instance(sim.now()).format("YYYY-MM")
+    operator = CcaToObjectStorageOperator(
+        task_id="t", report="peak_port_monthly", level="partner", partition=month, destination=str(tmp_path)
+    )
+    assert run(operator)["partition"] == month
+    assert (tmp_path / f"peak_port_monthly/level=partner/creation_month={month}/_manifest.json").exists()
+    assert len(landed(tmp_path)) == 1
+
+
+def test_a_range_lands_every_partition_in_it(sim, run, tmp_path) -> None:
+    last = pendulum.instance(sim.now()).subtract(days=1)
+    first, last = last.subtract(days=9).to_date_string(), last.to_date_string()
+    operator = CcaToObjectStorageOperator(
+        task_id="t", report="cdr_compressed", partition=first, partition_end=last, destination=str(tmp_path)
+    )
+    result = run(operator)
+    assert (result["partitions"], result["partition"], result["partition_end"]) == (10, first, last)
+    assert landed(tmp_path) == truth(sim, "cdr_compressed", first, last)
+    assert sim.count(call="cdr_compressed") == 1
+
+
+def test_landing_again_downloads_nothing(sim, run, day, tmp_path) -> None:
+    operator = CcaToObjectStorageOperator(task_id="t", report="cdr_compressed", destination=str(tmp_path))
+    run(operator, day)
+    before = tree(tmp_path)
+    assert run(operator, day)["downloaded"] == 0
+    assert tree(tmp_path) == before
+
+
+def test_the_destination_is_a_template(sim, run, day, tmp_path) -> None:
+    operator = CcaToObjectStorageOperator(
+        task_id="t", report="cdr_compressed", destination="{{ root }}/x", partition="{{ ds }}"
+    )
+    run(operator, day, root=str(tmp_path))
+    assert (tmp_path / "x/cdr_compressed").exists()
+
+
+def test_files_that_are_listed_can_be_landed_in_another_task(sim, run, day, tmp_path) -> None:
+    """Through JSON, as XCom would carry them; a part of the list lands that part."""
+    files = run(CcaListFilesOperator(task_id="l", report="cdr", site=sim.world.sites[0], partition=day))
+    half = json.loads(json.dumps(files))[:1]
+    result = run(CcaDownloadFilesOperator(task_id="d", files=half, destination=str(tmp_path)))
+    assert (result["partitions"], result["files"], result["downloaded"]) == (1, 1, 1)
+    assert landed(tmp_path) == {(files[0]["name"], files[0]["md5"])}
+
+
+@pytest.mark.parametrize("files", ["no list", 7, {"id": "1"}, [{"id": "1"}]])
+def test_files_that_are_no_list_of_files_are_refused(sim, run, tmp_path, files) -> None:
+    with pytest.raises(AirflowFailException, match="CcaListFilesOperator"):
+        run(CcaDownloadFilesOperator(task_id="d", files=files, destination=str(tmp_path)))
+
+
+def test_sites_are_listed_by_name(sim, run) -> None:
+    assert run(CcaListSitesOperator(task_id="s")) == list(sim.world.sites)
+
+
+def test_new_files_are_those_never_downloaded(sim, run, day, tmp_path) -> None:
+    site = sim.world.sites[0]
+    new = CcaListFilesOperator(task_id="n", report="cdr", by="new", site=site)
+    before = {file["id"] for file in run(new)}
+    run(CcaToObjectStorageOperator(task_id="t", report="cdr", site=site, destination=str(tmp_path)), day)
+    gone = before - {file["id"] for file in run(new)}
+    assert gone == {file.id for file in sim.truth("cdr", day, day, site=site)}
+
+
+def test_files_are_listed_by_the_date_on_which_meetings_ended(sim, run, day) -> None:
+    site = sim.world.sites[0]
+    run(CcaListFilesOperator(task_id="m", report="cdr", by="meeting_end", site=site, partition=day))
+    query = sim.requests[-1].query
+    wanted = pendulum.parse(day).format("MMDDYYYY")
+    assert (query["startDate"], query["endDate"]) == (wanted, wanted)
+
+
+def test_todays_site_list_lands_under_today(sim, run, tmp_path) -> None:
+    today = pendulum.now("UTC").to_date_string()
+    run(CcaSiteListToObjectStorageOperator(task_id="t", destination=str(tmp_path)), today)
+    name = f"CCA_SITES_LIST_{today.replace('-', '')}.csv"
+    assert (tmp_path / f"site_list/snapshot_date={today}" / name).read_bytes() == sim.world.site_list()
+
+
+def test_a_past_site_list_is_an_error(sim, run, tmp_path) -> None:
+    operator = CcaSiteListToObjectStorageOperator(
+        task_id="t", destination=str(tmp_path), snapshot_date="2026-01-01"
+    )
+    with pytest.raises(AirflowFailException, match="there is no site list of 2026-01-01"):
+        run(operator)
+    assert tree(tmp_path) == {}
+
+
+def test_a_backfilled_site_list_is_skipped_with_the_reason(sim, run, day, tmp_path) -> None:
+    operator = CcaSiteListToObjectStorageOperator(task_id="t", destination=str(tmp_path))
+    with pytest.raises(AirflowSkipException, match="keeps no history"):
+        run(operator, day, dag_run=SimpleNamespace(run_type="backfill"))
+    assert sim.count() == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"report": "cdrs"}, "there is no report 'cdrs': use one of cdr, cdr_compressed"),
+        ({"report": "cdr"}, "needs a site"),
+        ({"report": "peak_port_daily"}, "needs a level"),
+        ({"report": "peak_port_daily", "level": "country"}, "there is no level 'country'"),
+        ({"report": "cdr_compressed", "site": "x"}, "takes no site"),
+        ({"report": "site_list"}, "CcaSiteListToObjectStorageOperator"),
+        ({"report": "cdr_compressed", "partition": "3 March"}, "'3 March' is not a partition"),
+        ({"report": "cdr_compressed", "partition_end": "2026-03-01"}, "without partition"),
+    ],
+)
+def test_wrong_arguments_fail_while_the_dag_is_parsed(arguments, says) -> None:
+    with pytest.raises(InvalidArgument, match=says):
+        CcaToObjectStorageOperator(task_id="t", destination="/x", **arguments)
+
+
+def test_wrong_arguments_from_a_template_fail_at_run_time_without_retries(sim, run, day, tmp_path) -> None:
+    operator = CcaToObjectStorageOperator(task_id="t", report="{{ r }}", destination=str(tmp_path))
+    with pytest.raises(AirflowFailException, match="there is no report 'cdrs'"):
+        run(operator, day, r="cdrs")
+
+
+@pytest.mark.parametrize(
+    ("destination", "says"),
+    [
+        ("", "set the Airflow Variable cca_storage"),
+        ("some/folder", "relative path"),
+        ("/dev/null/x", "check that the destination exists"),
+    ],
+)
+def test_a_destination_that_cannot_be_used_says_what_to_do(sim, run, day, destination, says) -> None:
+    with pytest.raises(AirflowFailException, match=says):
+        run(CcaToObjectStorageOperator(task_id="t", report="cdr_compressed", destination=destination), day)
+
+
+def test_a_wrong_password_fails_in_one_line(sim, run, day, tmp_path) -> None:
+    sim.accounts[sim.account] = "changed"
+    operator = CcaToObjectStorageOperator(task_id="t", report="cdr_compressed", destination=str(tmp_path))
+    with pytest.raises(
+        AirflowFailException, match=r"^the login of .* was refused \(401\): check login and password"
+    ):
+        run(operator, day)
+
+
+def test_an_unreachable_host_is_left_to_retries_with_a_clear_line(run, tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_CCA_DEFAULT", json.dumps(
+        {"conn_type": "cca", "login": "a", "password": "b", "host": "127.0.0.1", "port": 9, "schema": "http"}
+    ))  # fmt: skip
+    operator = CcaToObjectStorageOperator(task_id="t", report="cdr_compressed", destination=str(tmp_path))
+    with pytest.raises(Exception, match=r"is 127\.0\.0\.1:9 right, and reachable from this worker\?"):
+        run(operator, pendulum.now("UTC").to_date_string())
+
+
+def test_files_that_fail_leave_the_others_landed_and_the_task_retryable(sim, run, day, tmp_path) -> None:
+    sim.world.add("cdr_compressed", day, b"extra", name="extra.zip")
+    bad = sim.truth("cdr_compressed", day, day)[0]
+    sim.inject(WrongBytes(), f"/{bad.id}$", times=3)
+    operator = CcaToObjectStorageOperator(task_id="t", report="cdr_compressed", destination=str(tmp_path))
+    with pytest.raises(PartlyLanded, match="1 of "):
+        run(operator, day)
+    assert run(operator, day)["downloaded"] == 1
+    assert landed(tmp_path) == truth(sim, "cdr_compressed", day, day)
+
+
+def test_an_expired_file_ends_the_task_without_retries(sim, run, day, tmp_path) -> None:
+    sim.inject(Status(403, "File expired for download"), "download", times=None)
+    operator = CcaToObjectStorageOperator(task_id="t", report="cdr_compressed", destination=str(tmp_path))
+    with pytest.raises(AirflowFailException, match="past its 365 days and gone"):
+        run(operator, day)
+
+
+def test_a_killed_task_ends_although_its_read_is_stalled(sim, run, day, tmp_path) -> None:
+    sim.inject(Hang(after=10), "download", times=None)
+    operator = CcaToObjectStorageOperator(task_id="t", report="cdr_compressed", destination=str(tmp_path))
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(run, operator, day)
+        while not sim.count(call="list"):
+            pass
+        sim.wait_open()
+        operator.on_kill()
+        with pytest.raises(Closed):
+            running.result(timeout=3)
+    assert tree(tmp_path) == {}
+
+
+def test_a_file_created_on_another_date_lands_under_its_own(sim, run, day, tmp_path) -> None:
+    """Partitions follow createdOn, whatever the server lists for a date."""
+    other = pendulum.parse(day).subtract(days=3)
+
+    def stray(asked, answer):
+        for item in answer.get("items", []):
+            item["createdOn"] = other.format("MM/DD/YYYY[T]07:00:00+0000")
+        return answer
+
+    sim.edit_answer = stray
+    run(CcaToObjectStorageOperator(task_id="t", report="cdr_compressed", destination=str(tmp_path)), day)
+    folder = tmp_path / "cdr_compressed"
+    assert json.loads((folder / f"creation_date={day}/_manifest.json").read_bytes())["files"] == []
+    assert json.loads((folder / f"creation_date={other.to_date_string()}/_manifest.json").read_bytes())[
+        "files"
+    ]
