@@ -3,19 +3,54 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Self
 from urllib.parse import quote, urljoin
 
 from airflow_provider_cca.config import CcaConfig
+from airflow_provider_cca.errors import CcaError, Closed, InvalidConnection, PartlyLanded, Unauthorized
 from airflow_provider_cca.models import Partition, RemoteFile, Scope, Site
 from airflow_provider_cca.paging import PAGE_SIZE, Entry, Page, collect
 from airflow_provider_cca.reports import REPORTS, check_listing
 from airflow_provider_cca.session import Call, CcaSession
 
 log = logging.getLogger(__name__)
+
+
+@dataclass
+class Listing:
+    """The files of several scopes; `failures` holds the error of each that could not be listed."""
+
+    scopes: list[Scope] = field(default_factory=list)
+    files: list[RemoteFile] = field(default_factory=list)
+    failures: dict[Scope, CcaError] = field(default_factory=dict)
+
+    def take(self, scope: Scope, answer: Future[list[RemoteFile]]) -> None:
+        """Add an answer, or its error; raise what concerns all scopes alike."""
+        try:
+            self.files += answer.result()
+            self.scopes.append(scope)
+        except (Unauthorized, InvalidConnection, Closed):
+            raise
+        except CcaError as error:
+            log.warning("%s", error)
+            self.failures[scope] = error
+
+    def raise_failures(self) -> None:
+        """Raise PartlyLanded that names the scopes that failed, if any did."""
+        if not self.failures:
+            return
+        names = ", ".join(str(scope.site or scope) for scope in list(self.failures)[:20])
+        error, asked = next(iter(self.failures.values())), len(self.failures) + len(self.scopes)
+        raise PartlyLanded(
+            f"{len(self.failures)} of {asked} could not be listed, the others "
+            f"have landed: {names}{', …' if len(self.failures) > 20 else ''}. The first: {error}",
+            failures={str(scope): error.as_dict() for scope, error in self.failures.items()},
+            retryable=any(error.retryable for error in self.failures.values()),
+        ) from error
 
 
 class CcaClient:
@@ -38,6 +73,9 @@ class CcaClient:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if error:
+            # Threads may still be at work for the block that failed: they end now, not when they time out.
+            self.session.abort()
         self.session.close()
 
     def abort(self) -> None:
@@ -71,6 +109,24 @@ class CcaClient:
         """
         entries = self._collect(self._listing(scope, first, last or first, by))
         return [RemoteFile.from_api(entry, scope) for entry in entries]
+
+    def files_of_all(self, scopes: Sequence[Scope], first: Partition, last: Partition) -> Listing:
+        """The files of several sites, asked for side by side; one that fails does not hold back the others.
+
+        Raises what would fail for each of them alike: a login that is refused, or a client that is closed.
+        """
+        listing = Listing()
+        if len(scopes) == 1:
+            listing.scopes, listing.files = list(scopes), self.files(scopes[0], first, last)
+            return listing
+        pool = ThreadPoolExecutor(self.config.max_connections, thread_name_prefix="cca-listing")
+        try:
+            asked = [(scope, pool.submit(self.files, scope, first, last)) for scope in scopes]
+            for scope, answer in asked:
+                listing.take(scope, answer)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+        return listing
 
     def count(self, scope: Scope, first: Partition, last: Partition | None = None) -> int:
         """How many files the listing holds, by one small request; raises StillProcessing like `files`."""

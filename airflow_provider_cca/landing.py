@@ -15,6 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 
 from airflow_provider_cca.errors import (
     CcaError,
@@ -66,18 +67,21 @@ class _Plan:
     wanted: list[tuple[RemoteFile, str]]
     transfers: list[tuple[LandedFile, Future[bool]]] = field(default_factory=list)
 
+    @cached_property
+    def known(self) -> dict[str, LandedFile]:
+        """What the manifest held before, by key."""
+        return {entry.key: entry for entry in self.before.files} if self.before else {}
+
     def is_whole(self, entry: LandedFile) -> bool:
         """Whether the manifest vouches for this very file and the store has it in full."""
-        known = self.before.files if self.before else ()
-        return self.present.get(entry.key) == entry.size and any(
-            (e.key, e.size, e.md5) == (entry.key, entry.size, entry.md5) for e in known
-        )
+        known = self.known.get(entry.key)
+        vouched = known is not None and (known.size, known.md5) == (entry.size, entry.md5)
+        return vouched and self.present.get(entry.key) == entry.size
 
     def kept(self) -> list[LandedFile]:
         """What earlier landings left here and the listing no longer names, as after its 365 days."""
         keys = {key for _, key in self.wanted}
-        known = self.before.files if self.before else ()
-        return [e for e in known if e.key not in keys and self.present.get(e.key) == e.size]
+        return [e for e in self.known.values() if e.key not in keys and self.present.get(e.key) == e.size]
 
 
 class Landing:

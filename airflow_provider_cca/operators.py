@@ -185,14 +185,15 @@ class CcaToObjectStorageOperator(CcaLandingOperator):
     When it succeeds, every file that the API listed is in the store, its size and MD5 as listed, and the
     partition's `_manifest.json` names them all. Landing a partition again downloads only what is missing
     or different. Returns {"report", "partition", "files", "bytes", "downloaded", "manifest"}; for a range
-    {"report", "partition", "partition_end", "partitions", "files", "bytes", "downloaded"}.
+    or several sites {"report", "partition", "partition_end", "partitions", "files", "bytes", "downloaded"}.
 
     :param report: "cdr", "cdr_compressed", "peak_port_daily" or "peak_port_monthly" (templated).
     :param destination: Where to: a path, or a URL such as s3://aws_default@bucket/cca (templated).
     :param partition: Creation date YYYY-MM-DD, or month YYYY-MM, in UTC (templated). None means the run's
         param `partition`, else its partition key, its logical date, or the date it runs after.
     :param partition_end: The last of a range, included (templated).
-    :param site: The site, for report "cdr" (templated).
+    :param site: The site, or a list of sites, for report "cdr" (templated). A site that fails does not hold
+        back the others: they land, and the task then fails and names it.
     :param level: "site", "customer" or "partner", for peak-port reports (templated).
     """
 
@@ -204,7 +205,7 @@ class CcaToObjectStorageOperator(CcaLandingOperator):
         report: str,
         partition: str | None = None,
         partition_end: str | None = None,
-        site: str | None = None,
+        site: str | Sequence[str] | None = None,
         level: str | None = None,
         **kwargs: Any,
     ) -> None:
@@ -220,20 +221,29 @@ class CcaToObjectStorageOperator(CcaLandingOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         with self.connected() as client:
-            scope = Scope(report_named(self.report), self.site or None, self.level or None)
-            asked = partitions_of_run(context, scope.report, self.partition, self.partition_end)
+            report = report_named(self.report)
+            asked = partitions_of_run(context, report, self.partition, self.partition_end)
             asked.check_retention()
-            listed = by_partition(client.files(scope, asked.first, asked.last))
+            scopes = [Scope(report, site, self.level or None) for site in self._sites()]
+            listing = client.files_of_all(scopes, asked.first, asked.last)
             # A partition without files gets a manifest too: it says that there were none.
-            empty: dict[tuple[Scope, Partition], list[RemoteFile]] = {
-                (scope, partition): [] for partition in asked.first.until(asked.last)
+            partitions: dict[tuple[Scope, Partition], list[RemoteFile]] = {
+                (scope, partition): []
+                for scope in listing.scopes
+                for partition in asked.first.until(asked.last)
             }
-            landed = self.land(client, {**empty, **listed})
+            landed = self.land(client, partitions | by_partition(listing.files))
+            listing.raise_failures()
         facts = {"report": self.report, "partition": str(asked.first), **summary(landed)}
-        if asked.first == asked.last:
+        if len(partitions) == 1:
             del facts["partitions"]
             return {**facts, "manifest": self.url(landed[0].manifest)}
         return {**facts, "partition_end": str(asked.last)}
+
+    def _sites(self) -> Sequence[str | None]:
+        if self.site is None or isinstance(self.site, str):
+            return [self.site or None]
+        return list(dict.fromkeys(self.site))
 
 
 class CcaSiteListToObjectStorageOperator(CcaLandingOperator):

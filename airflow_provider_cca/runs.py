@@ -8,10 +8,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from airflow.providers.common.compat.sdk import AirflowSkipException
+from airflow.sdk import Param
 
 from airflow_provider_cca.errors import InvalidArgument, OutsideRetention
 from airflow_provider_cca.models import Partition
-from airflow_provider_cca.reports import RETENTION_DAYS, Report
+from airflow_provider_cca.reports import RETENTION_DAYS, Grain, Report
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,19 @@ class Asked:
         if self.by_hand:
             raise OutsideRetention(message)
         raise AirflowSkipException(message)
+
+
+def partition_params(grain: Grain = Grain.DAY) -> dict[str, Param]:
+    """The params `partition` and `partition_end` for a DAG, as date fields of the trigger form."""
+    unit = "date" if grain is Grain.DAY else "month (any day of it)"
+    texts = {
+        "partition": f"Creation {unit}, UTC. Empty: the logical date.",
+        "partition_end": f"The last creation {unit} of a range, included. Empty: one alone.",
+    }
+    return {
+        name: Param(None, type=["null", "string"], format="date", description=text)
+        for name, text in texts.items()
+    }
 
 
 def partitions_of_run(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any, NoReturn
 
@@ -85,24 +86,21 @@ class CcaFilesSensor(BaseSensorOperator):
         asked = partitions_of_run(context, report_named(self.report), self.partition)
         asked.check_retention()
         return Look(
-            self.cca_conn_id,
-            self.report,
-            str(asked.first),
-            self.site or None,
-            self.level or None,
-            self.allow_empty,
+            cca_conn_id=self.cca_conn_id,
+            report=self.report,
+            partition=str(asked.first),
+            partition_end=str(asked.last) if asked.last != asked.first else None,
+            site=self.site or None,
+            level=self.level or None,
+            allow_empty=self.allow_empty,
         )
 
     def _defer_until_listed(self, look: Look) -> NoReturn:
         self.defer(
             trigger=CcaFilesTrigger(
-                cca_conn_id=look.cca_conn_id,
-                report=look.report,
-                partition=look.partition,
-                site=look.site,
-                level=look.level,
-                allow_empty=look.allow_empty,
-                poke_interval=max(self.poke_interval, self._retry_after),
+                **asdict(look),
+                poke_interval=self.poke_interval,
+                first_wait=max(self.poke_interval, self._retry_after),
             ),
             method_name="execute_complete",
             timeout=timedelta(seconds=self.timeout),

@@ -23,11 +23,13 @@ class Look:
     """What to look for: a partition of a report.
 
     :param partition: YYYY-MM-DD or YYYY-MM.
+    :param partition_end: The last of a range, included.
     """
 
     cca_conn_id: str
     report: str
     partition: str
+    partition_end: str | None
     site: str | None
     level: str | None
     allow_empty: bool
@@ -38,7 +40,9 @@ class Look:
         with CcaHook(self.cca_conn_id, attempts).get_conn() as client:
             scope = Scope(report, self.site, self.level)
             try:
-                files = client.count(scope, Partition.parse(self.partition, report.grain))
+                first = Partition.parse(self.partition, report.grain)
+                last = Partition.parse(self.partition_end or self.partition, report.grain)
+                files = client.count(scope, first, last)
             except StillProcessing as error:
                 return Sight(False, 0, str(error), error.retry_after)
         return Sight(files > 0 or self.allow_empty, files, f"{scope} {self.partition}: {files} files")
@@ -65,6 +69,7 @@ class CcaFilesTrigger(BaseTrigger):
     these parameters, in the metadata database: there is no secret among them.
 
     :param poke_interval: Seconds between two looks; the server's Retry-After can make it longer.
+    :param first_wait: Seconds before the first look, as somebody has just looked.
     """
 
     def __init__(
@@ -73,22 +78,26 @@ class CcaFilesTrigger(BaseTrigger):
         cca_conn_id: str,
         report: str,
         partition: str,
+        partition_end: str | None = None,
         site: str | None = None,
         level: str | None = None,
         allow_empty: bool = False,
         poke_interval: float = 300.0,
+        first_wait: float = 0.0,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.look = Look(cca_conn_id, report, partition, site, level, allow_empty)
+        self.look = Look(cca_conn_id, report, partition, partition_end, site, level, allow_empty)
         self.poke_interval = poke_interval
+        self.first_wait = first_wait
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         return (
             "airflow_provider_cca.triggers.CcaFilesTrigger",
-            {**asdict(self.look), "poke_interval": self.poke_interval},
+            {**asdict(self.look), "poke_interval": self.poke_interval, "first_wait": self.first_wait},
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
+        await asyncio.sleep(self.first_wait)
         failed = 0
         while True:
             wait = self.poke_interval

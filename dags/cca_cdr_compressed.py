@@ -19,6 +19,7 @@ from airflow.sdk import DAG
 from airflow.timetables.trigger import CronTriggerTimetable
 
 from airflow_provider_cca.operators import CcaToObjectStorageOperator
+from airflow_provider_cca.runs import partition_params
 from airflow_provider_cca.sensors import CcaFilesSensor
 
 with DAG(
@@ -27,6 +28,7 @@ with DAG(
     start_date=pendulum.datetime(2024, 1, 1, tz="UTC"),
     catchup=False,
     max_active_runs=16,
+    params=partition_params(),
     default_args={
         "retries": 4,
         "retry_delay": timedelta(minutes=2),
@@ -35,7 +37,7 @@ with DAG(
     },
     doc_md=__doc__,
     tags=["cca"],
-):
+) as dag:
     wait_for_files = CcaFilesSensor(
         task_id="wait_for_files",
         report="cdr_compressed",

@@ -84,6 +84,53 @@ def test_a_range_lands_every_partition_in_it(sim, run, tmp_path) -> None:
     assert sim.count(call="cdr_compressed") == 1
 
 
+@pytest.mark.cca_simulator(sites=30, days=5)
+def test_a_batch_of_sites_lands_in_one_task(sim, run, day, tmp_path) -> None:
+    """One listing a site, one login; each site has its own partition."""
+    operator = CcaToObjectStorageOperator(
+        task_id="t", report="cdr", site=list(sim.world.sites), destination=str(tmp_path)
+    )
+    result = run(operator, day)
+    assert (result["partitions"], result["files"]) == (30, len(landed(tmp_path)))
+    assert landed(tmp_path) == {
+        (file.name, file.md5) for site in sim.world.sites for file in sim.truth("cdr", day, day, site=site)
+    }
+    assert (sim.count(call="cdr"), sim.count("POST")) == (30, 1)
+
+
+def test_a_broken_site_does_not_hold_back_the_others(sim, run, day, tmp_path) -> None:
+    broken, *others = sim.world.sites
+    sim.inject(Status(406), f"/v1/cdr/{broken}$", times=None)
+    operator = CcaToObjectStorageOperator(
+        task_id="t", report="cdr", site=list(sim.world.sites), destination=str(tmp_path)
+    )
+    with pytest.raises(AirflowFailException, match=rf"1 of 3 could not be listed.*{broken}.*406"):
+        run(operator, day)
+    assert {path.name for path in (tmp_path / "cdr").iterdir()} == {f"site={site}" for site in others}
+
+
+@pytest.mark.parametrize("site", ["../../etc", "a/b", "100%", "caf\u00e9 & co", "x?y=z#f", "-", "a b"])
+def test_a_site_of_any_name_is_asked_for_and_landed_in_a_folder_of_its_own(
+    run, day, tmp_path, site, monkeypatch
+) -> None:
+    with Simulator(days=5, sites=[site]).serve() as sim:
+        monkeypatch.setenv("AIRFLOW_CONN_CCA_DEFAULT", sim.connection_json)
+        run(CcaToObjectStorageOperator(task_id="t", report="cdr", site=site, destination=str(tmp_path)), day)
+        assert landed(tmp_path) == truth(sim, "cdr", day, day, site=site) != set()
+    (folder,) = (tmp_path / "cdr").iterdir()
+    assert folder.name.startswith("site=")
+
+
+def test_a_wrong_password_is_tried_once_for_all_sites(sim, run, day, tmp_path) -> None:
+    sim.accounts.clear()
+    operator = CcaToObjectStorageOperator(
+        task_id="t", report="cdr", site=[f"s{n}" for n in range(100)], destination=str(tmp_path)
+    )
+    with pytest.raises(AirflowFailException, match="check login and password"):
+        run(operator, day)
+    assert sim.count("POST") <= 20
+
+
 def test_landing_again_downloads_nothing(sim, run, day, tmp_path) -> None:
     operator = CcaToObjectStorageOperator(task_id="t", report="cdr_compressed", destination=str(tmp_path))
     run(operator, day)

@@ -7,6 +7,7 @@ import json
 from datetime import timedelta
 from typing import Any
 
+import pendulum
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 from airflow.sdk.exceptions import AirflowRescheduleException, TaskDeferred
@@ -48,8 +49,6 @@ def outcome(operator: CcaFilesSensor, run: Any, day: str) -> Any:
 
 
 def _run(day: str) -> dict[str, Any]:
-    import pendulum
-
     return {"logical_date": pendulum.parse(day)}
 
 
@@ -163,6 +162,22 @@ def test_a_wait_that_is_deferred_has_the_sensors_timeout(sim: Simulator, run, da
     assert deferred.value.timeout == timedelta(seconds=4711)
 
 
+def test_the_trigger_does_not_look_again_at_once(sim: Simulator, run, day) -> None:
+    sim.inject(StillProcessing(retry_after=90), "cdr_compressed")
+    with pytest.raises(TaskDeferred) as deferred:
+        run(sensor(deferrable=True, poke_interval=5), day)
+    assert deferred.value.trigger.serialize()[1]["first_wait"] == 90
+
+
+def test_a_range_is_waited_for_as_a_whole(sim: Simulator, run, day) -> None:
+    """With the param partition_end, one look asks for all of it."""
+    result = run(sensor(deferrable=False), params={"partition": day, "partition_end": day})
+    assert result["files"] == len(sim.truth("cdr_compressed", day, day))
+    first = pendulum.parse(day).subtract(days=4).to_date_string()
+    result = run(sensor(deferrable=False), params={"partition": first, "partition_end": day})
+    assert result["files"] == len(sim.truth("cdr_compressed", first, day))
+
+
 def test_retry_after_is_longer_than_the_interval(sim: Simulator, run, day) -> None:
     sim.inject(StillProcessing(retry_after=90), "cdr_compressed")
     operator = sensor(deferrable=False, mode="reschedule", poke_interval=5)
@@ -180,7 +195,7 @@ def test_the_trigger_honours_retry_after_too(sim: Simulator, day, monkeypatch) -
     sim.inject(StillProcessing(retry_after=90), "cdr_compressed")
     sim.inject(StillProcessing(), "cdr_compressed")
     fire(CcaFilesTrigger(cca_conn_id="cca_default", report="cdr_compressed", partition=day, poke_interval=5))
-    assert slept == [90, 5]
+    assert slept == [0.0, 90, 5]
 
 
 def test_the_trigger_asks_once_a_look(sim: Simulator, day) -> None:
@@ -209,9 +224,16 @@ def test_the_triggers_row_holds_no_secret(sim: Simulator, day) -> None:
         cca_conn_id="cca_default", report="cdr", partition=day, site="a", poke_interval=5
     )
     assert trigger.serialize()[1] == {
-        "cca_conn_id": "cca_default", "report": "cdr", "partition": day, "site": "a", "level": None,
-        "allow_empty": False, "poke_interval": 5,
-    }  # fmt: skip
+        "cca_conn_id": "cca_default",
+        "report": "cdr",
+        "partition": day,
+        "partition_end": None,
+        "site": "a",
+        "level": None,
+        "allow_empty": False,
+        "poke_interval": 5,
+        "first_wait": 0.0,
+    }
 
 
 def test_a_missing_connection_ends_a_deferred_wait_with_its_line(sim: Simulator, day) -> None:

@@ -1,0 +1,53 @@
+"""### Daily peak-port files of all three levels, one creation date a run
+
+Lands the peak-port files of level site, customer and partner that the CCA server created on a date (§3.6.1,
+§3.6.3) under `{cca_storage}/peak_port_daily/level=…/creation_date=YYYY-MM-DD/`, each with a manifest.
+
+Runs daily at 09:00 UTC, when the files of the night (about 07:30 UTC) are usually there, and waits in the
+triggerer when they are not. The logical date is the creation date, so a backfill of 1 to 31 March lands the
+files created on 1 to 31 March; they hold the usage of the day before. Dates more than 365 days ago are
+skipped.
+"""
+
+from datetime import timedelta
+
+import pendulum
+from airflow.sdk import DAG
+from airflow.timetables.trigger import CronTriggerTimetable
+
+from airflow_provider_cca.operators import CcaToObjectStorageOperator
+from airflow_provider_cca.runs import partition_params
+from airflow_provider_cca.sensors import CcaFilesSensor
+
+with DAG(
+    dag_id="cca_peak_port_daily",
+    schedule=CronTriggerTimetable("0 9 * * *", timezone="UTC"),
+    start_date=pendulum.datetime(2024, 1, 1, tz="UTC"),
+    catchup=False,
+    max_active_runs=16,
+    params=partition_params(),
+    default_args={
+        "retries": 4,
+        "retry_delay": timedelta(minutes=2),
+        "retry_exponential_backoff": True,
+        "max_retry_delay": timedelta(hours=1),
+    },
+    doc_md=__doc__,
+    tags=["cca"],
+) as dag:
+    for level in ("site", "customer", "partner"):
+        wait_for_files = CcaFilesSensor(
+            task_id=f"wait_for_{level}_files",
+            report="peak_port_daily",
+            level=level,
+            deferrable=True,
+            poke_interval=timedelta(minutes=5),
+            timeout=timedelta(hours=12),
+        )
+        land_files = CcaToObjectStorageOperator(
+            task_id=f"land_{level}_files",
+            report="peak_port_daily",
+            level=level,
+            destination="{{ var.value.get('cca_storage', '') }}",
+        )
+        wait_for_files >> land_files

@@ -1,0 +1,119 @@
+"""The DAGs that users run as they are: what a file says when Airflow parses it."""
+
+from __future__ import annotations
+
+import os
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pendulum
+import pytest
+from airflow.sdk import DAG
+from airflow.sdk.exceptions import ParamValidationError
+from airflow.timetables.base import TimeRestriction
+
+from airflow_provider_cca.operators import CcaListSitesOperator, CcaToObjectStorageOperator
+from airflow_provider_cca.session import forget_logins
+from airflow_provider_cca.simulator import Simulator
+
+FILES = sorted((Path(__file__).parent.parent / "dags").glob("*.py"))
+LEVELS = ("site", "customer", "partner")
+TASKS = {
+    "cca_cdr_compressed": {"wait_for_files", "land_files"},
+    "cca_cdr_by_site": {"wait_for_files", "list_sites", "batches", "land_files"},
+    "cca_peak_port_daily": {f"{verb}_{level}_files" for verb in ("wait_for", "land") for level in LEVELS},
+    "cca_peak_port_monthly": {f"{verb}_{level}_files" for verb in ("wait_for", "land") for level in LEVELS},
+    "cca_site_list": {"land_site_list"},
+}
+
+
+def parse(path: Path) -> DAG:
+    (dag,) = (value for value in runpy.run_path(str(path)).values() if isinstance(value, DAG))
+    return dag
+
+
+@pytest.fixture(params=FILES, ids=lambda path: path.stem)
+def dag(request: pytest.FixtureRequest) -> DAG:
+    return parse(request.param)
+
+
+def test_each_file_is_named_for_its_dag_and_has_the_agreed_tasks(dag: DAG) -> None:
+    assert set(dag.task_ids) == TASKS[dag.dag_id]
+    assert {path.stem for path in FILES} == set(TASKS)
+
+
+def test_runs_are_not_caught_up_and_carry_the_time_in_utc(dag: DAG) -> None:
+    """09:00 UTC falls on the day that was clicked in every time zone from UTC-9 to UTC+14."""
+    assert not dag.catchup
+    march = TimeRestriction(pendulum.datetime(2026, 3, 1, tz="UTC"), None, True)
+    first = dag.timetable.next_dagrun_info(last_automated_data_interval=None, restriction=march)
+    day = 5 if dag.dag_id == "cca_peak_port_monthly" else 1
+    assert first.logical_date == pendulum.datetime(2026, 3, day, 9, tz="UTC")
+
+
+def test_waits_hold_no_worker_and_failures_are_retried(dag: DAG) -> None:
+    for task in dag.tasks:
+        assert task.retries == 4
+        assert getattr(task, "deferrable", True)
+
+
+def test_each_dag_says_what_it_lands_when_it_runs_and_what_a_backfill_does(dag: DAG) -> None:
+    assert all(word in dag.doc_md for word in ("Lands", "Runs", "UTC", "backfill", "§3."))
+
+
+@pytest.mark.parametrize("value", [None, "2026-03-01"])
+def test_the_form_takes_a_date_or_nothing(dag: DAG, value: Any) -> None:
+    for name in ("partition", "partition_end") if "partition" in dag.params else ():
+        assert dag.params.get_param(name).resolve(value) == value
+
+
+@pytest.mark.parametrize("value", ["yesterday", "2026-02-30", "03/01/2026", 7, ""])
+def test_the_form_refuses_nonsense(dag: DAG, value: Any) -> None:
+    for name in ("partition", "partition_end") if "partition" in dag.params else ():
+        with pytest.raises(ParamValidationError):
+            dag.params.get_param(name).resolve(value)
+
+
+def test_all_but_the_site_list_take_a_partition(dag: DAG) -> None:
+    assert ("partition" in dag.params) == (dag.dag_id != "cca_site_list")
+
+
+def test_parsing_opens_no_socket_and_no_database() -> None:
+    """Each file in a process of its own, in which connecting to anything is an error."""
+    program = (
+        "import runpy, sys, airflow.sdk\n"
+        "def refuse(event, args):\n"
+        "    if event in ('socket.connect', 'socket.getaddrinfo', 'sqlite3.connect'): sys.exit(event)\n"
+        "sys.addaudithook(refuse)\n"
+        "for path in sys.argv[1:]: runpy.run_path(path)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program, *map(str, FILES)], env=os.environ, timeout=60)
+    assert done.returncode == 0
+
+
+@pytest.mark.parametrize(("sites", "most"), [(0, 0), (1, 1), (49, 49), (51, 26), (10_000, 50), (51_234, 50)])
+def test_sites_are_landed_in_at_most_fifty_batches(sites: int, most: int) -> None:
+    batches = parse(next(p for p in FILES if p.stem == "cca_cdr_by_site")).get_task("batches").python_callable
+    names = [f"s{n}" for n in range(sites)]
+    made = batches(names)
+    assert len(made) == most
+    assert [name for batch in made for name in batch] == names
+
+
+@pytest.mark.cca_simulator(sites=500, days=3, recovered=False)
+def test_a_day_of_all_sites_costs_at_most_one_percent_of_extra_requests(
+    sim: Simulator, run: Any, day: str, tmp_path: Path
+) -> None:
+    """Beyond one listing and one download a site; each task is a process of its own and logs in."""
+    dag = parse(next(p for p in FILES if p.stem == "cca_cdr_by_site"))
+    names = run(CcaListSitesOperator(task_id="s"))
+    batches = dag.get_task("batches").python_callable(names)[:5]
+    before, sites = len(sim.requests), sum(map(len, batches))
+    for batch in batches:
+        forget_logins()
+        run(CcaToObjectStorageOperator(task_id="t", report="cdr", site=batch, destination=str(tmp_path)), day)
+    downloads = sim.count(call="download")
+    assert len(sim.requests) - before == sites + downloads + len(batches)
