@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from airflow_provider_cca.errors import InvalidConnection
-from airflow_provider_cca.links import is_loopback
+from airflow_provider_cca.links import is_host, is_loopback
 from airflow_provider_cca.reports import MAX_CONNECTIONS
 
 DEFAULT_HOST = "pcsprod.webex.com"
 DEFAULT_DOWNLOAD_HOSTS = ("webex.com",)
+MAX_TIMEOUT = 86_400
+"""Seconds; sockets refuse much longer ones, and infinity, with an OverflowError."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +47,11 @@ class CcaConfig:
             raise InvalidConnection(
                 "the connection has no login or no password: set both to the machine account's (§3.3)"
             )
-        if any(c in self.host for c in "/@\\ ?#") or not self.host:
+        if not is_host(self.host):
+            # A password may stand before the @ of a URL that was pasted here.
             raise InvalidConnection(
-                f"host {self.host!r} is not the name of a host: give the name alone, without scheme or path"
+                f"host {self.host.rpartition('@')[2]!r} is not the name of a host: give the name alone, "
+                "without scheme or path; the port has a field of its own"
             )
         if self.schema not in {"https", "http"}:
             raise InvalidConnection(f"schema {self.schema!r} cannot be used: set it to https")
@@ -61,8 +65,10 @@ class CcaConfig:
                 f"max_connections is {self.max_connections}: the server allows 1 to {MAX_CONNECTIONS} (§3.1)"
             )
         for name in ("connect_timeout", "read_timeout"):
-            if not getattr(self, name) > 0:
-                raise InvalidConnection(f"{name} is {getattr(self, name)}: give seconds, more than 0")
+            if not 0 < getattr(self, name) <= MAX_TIMEOUT:
+                raise InvalidConnection(
+                    f"{name} is {getattr(self, name)}: give seconds, more than 0 and at most {MAX_TIMEOUT}"
+                )
 
     @property
     def api_root(self) -> str:

@@ -35,7 +35,7 @@ Facts are attributes, so every class survives pickling; `as_dict` and `from_dict
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 
 class CcaError(Exception):
@@ -47,7 +47,7 @@ class CcaError(Exception):
 
     retryable: bool = False
 
-    def __init__(self, message: str, **facts: Any) -> None:
+    def __init__(self, message: str, /, **facts: Any) -> None:
         super().__init__(message)
         vars(self).update(facts)
 
@@ -67,8 +67,8 @@ class TransientError(CcaError):
 
     retryable = True
     retry_after: float | None = None
-    most_attempts: int = 6
-    """How often a call is worth making that fails like this."""
+    most_attempts: int | None = None
+    """How often a call is worth making that fails like this, if that is limited."""
 
 
 class ConnectionFailed(TransientError):
@@ -190,7 +190,7 @@ class MalformedListing(PermanentError):
 class PartlyLanded(CcaError):
     """Some files could not be landed; `failures` maps each file's name to its error as a dict."""
 
-    failures: ClassVar[Mapping[str, Any]] = {}
+    failures: Mapping[str, Any]
 
 
 class Closed(CcaError):

@@ -8,8 +8,10 @@ system that ignores case.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterable
 from hashlib import sha256
+from operator import attrgetter
 from urllib.parse import quote
 
 from airflow_provider_cca.manifest import LandedFile
@@ -44,35 +46,41 @@ def folder_of(scope: Scope, partition: Partition) -> str:
     return "/".join([*parts, f"{scope.report.partition_key}={partition}"])
 
 
-def assign_keys(
-    files: Iterable[RemoteFile], landed: Mapping[tuple[str, str], LandedFile]
-) -> list[tuple[RemoteFile, str]]:
+def assign_keys(files: Iterable[RemoteFile], landed: Iterable[LandedFile]) -> list[tuple[RemoteFile, str]]:
     """A key for each file: the one it has been landed under, else its name, else its name with a mark.
 
     Independent of the order of the listing, so that two landings at the same time agree.
 
-    :param landed: What the manifest holds, by id and name.
+    :param landed: What the manifest holds.
     """
-    taken = {entry.key.casefold() for entry in landed.values()}
-    reusable = dict(landed)
-    keys = []
-    for file in sorted(files, key=lambda f: (f.created_on, f.id, f.name, f.md5)):
-        previous = reusable.pop((file.id, file.name), None)
-        keys.append((file, previous.key if previous else _free_key(file, taken)))
-    return keys
+    free = {entry.key: entry for entry in landed}
+    taken = {key.casefold() for key in free}
+    keys: dict[int, str] = {}
+    ordered = sorted(files, key=lambda f: (f.created_on, f.id, f.name, f.md5))
+    # Files can share an id and a name: the one that was landed comes before one whose content changed.
+    for identity in (attrgetter("id", "name", "md5"), attrgetter("id", "name")):
+        known = defaultdict(list)
+        for entry in free.values():
+            known[identity(entry)].append(entry.key)
+        for n, file in enumerate(ordered):
+            if n not in keys and known[identity(file)]:
+                keys[n] = known[identity(file)].pop(0)
+                del free[keys[n]]
+    return [(f, keys[n] if n in keys else _free_key(f, taken)) for n, f in enumerate(ordered)]
 
 
 def _free_key(file: RemoteFile, taken: set[str]) -> str:
-    key = safe_name(file.name or file.id)
-    if key.casefold() in taken:
-        extension = _extension(key)
-        key = _marked(key.removesuffix(extension), extension, f"{file.id}\n{file.name}\n{file.md5}")
+    plain = key = safe_name(file.name or file.id)
+    extension, identity = _extension(plain), f"{file.id}\n{file.name}\n{file.md5}"
+    while key.casefold() in taken:
+        key = _marked(plain.removesuffix(extension), extension, identity)
+        identity += "\n"
     taken.add(key.casefold())
     return key
 
 
-def _marked(stem: str, extension: str, secret: str) -> str:
-    return f"{stem}~{sha256(secret.encode(errors='surrogatepass')).hexdigest()[:12]}{extension}"
+def _marked(stem: str, extension: str, identity: str) -> str:
+    return f"{stem}~{sha256(identity.encode(errors='surrogatepass')).hexdigest()[:12]}{extension}"
 
 
 def _extension(name: str) -> str:

@@ -121,8 +121,8 @@ class Landing:
         self.store.sweep(folder)
         present = self.retry.call(lambda: self.store.sizes(folder))
         before = self._manifest(folder) if MANIFEST_NAME in present else None
-        known = {(e.id, e.name): e for e in before.files} if before else {}
-        return _Plan(scope, partition, folder, before, present, assign_keys(files, known))
+        wanted = assign_keys(files, before.files if before else ())
+        return _Plan(scope, partition, folder, before, present, wanted)
 
     def _manifest(self, folder: str) -> Manifest | None:
         try:
@@ -163,9 +163,7 @@ class Landing:
 
     def _finish(self, plan: _Plan) -> Landed:
         entries = sorted((*plan.kept(), *(entry for entry, _ in plan.transfers)), key=lambda e: e.key)
-        manifest = Manifest(
-            plan.scope.report.name, partition_facts(plan.scope, plan.partition), tuple(entries)
-        )
+        manifest = _manifest_of(plan.scope, plan.partition, entries)
         key = f"{plan.folder}/{MANIFEST_NAME}"
         if plan.before is None or plan.before.files != manifest.files:
             self.retry.call(lambda: self.store.write(key, manifest.to_json()))
@@ -218,10 +216,10 @@ def verified(chunks: Iterator[bytes], file: RemoteFile) -> Generator[bytes]:
         )
 
 
-def partition_facts(scope: Scope, partition: Partition) -> dict[str, str]:
-    """The partition as the manifest describes it."""
+def _manifest_of(scope: Scope, partition: Partition, entries: Iterable[LandedFile]) -> Manifest:
     facts = {scope.report.partition_key: str(partition), "site": scope.site, "level": scope.level}
-    return {name: value for name, value in facts.items() if value}
+    described = {name: value for name, value in facts.items() if value}
+    return Manifest(scope.report.name, described, tuple(entries), iso(datetime.now(UTC)))
 
 
 def _entry(file: RemoteFile, key: str) -> LandedFile:
@@ -278,7 +276,7 @@ def land_snapshot(
         return LandedFile(name, name, name, size, digest.hexdigest(), iso(datetime.now(UTC)), None)
 
     entry = retry.call(transfer)
-    manifest = Manifest(scope.report.name, partition_facts(scope, day), (entry,))
+    manifest = _manifest_of(scope, day, [entry])
     key = f"{folder}/{MANIFEST_NAME}"
     retry.call(lambda: store.write(key, manifest.to_json()))
     return Landed(scope, day, key, 1, entry.size, 1)

@@ -15,6 +15,9 @@ from airflow_provider_cca.errors import HostNotAllowed
 
 # Where URL parsers disagree about the host, there is nothing to be allowed.
 _AMBIGUOUS = re.compile(r"[\\\s\x00-\x1f\x7f]")
+_NAME = re.compile(r"\w[\w-]*(\.\w[\w-]*)*\.?", re.ASCII)
+_HOST_AND_PORT = re.compile(rf"({_NAME.pattern}|\[[0-9a-fA-F:.]+\])(:\d*)?", re.ASCII)
+_LIKE_AN_ADDRESS = re.compile(r"(.*\.)?(\d+|0x[0-9a-f]*)|.*:.*", re.ASCII)
 
 
 def check_link(url: str, *, own_host: str, download_hosts: Sequence[str], allow_http: bool) -> None:
@@ -28,7 +31,7 @@ def check_link(url: str, *, own_host: str, download_hosts: Sequence[str], allow_
         host, _ = parts.hostname, parts.port
     except ValueError:
         host, parts = None, urlsplit("")
-    if not host or "@" in parts.netloc or _AMBIGUOUS.search(url):
+    if not host or not _HOST_AND_PORT.fullmatch(parts.netloc) or _AMBIGUOUS.search(url):
         raise HostNotAllowed(f"the link {_shown(url)} is no plain URL: the token is not sent there")
     if parts.scheme not in {"https", "http"} or (
         parts.scheme == "http" and not allow_http and not is_loopback(host)
@@ -49,25 +52,27 @@ def check_link(url: str, *, own_host: str, download_hosts: Sequence[str], allow_
 def is_loopback(host: str) -> bool:
     """Whether the host is this machine: localhost, 127.0.0.0/8 or ::1."""
     try:
-        return ipaddress.ip_address(host).is_loopback
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return host == "localhost"
 
 
-def _covers(allowed: str, host: str) -> bool:
-    allowed, host = allowed.lower().strip(".[]"), host.rstrip(".")
-    return bool(allowed) and (host == allowed or (host.endswith("." + allowed) and not _is_address(host)))
-
-
-def _is_address(host: str) -> bool:
+def is_host(text: str) -> bool:
+    """Whether this is the name or address of a host, and nothing more."""
     try:
-        ipaddress.ip_address(host)
+        return bool(_NAME.fullmatch(text) or ipaddress.ip_address(text.strip("[]")))
     except ValueError:
         return False
-    return True
+
+
+def _covers(allowed: str, host: str) -> bool:
+    allowed, host = allowed.lower().strip(".[]"), host.rstrip(".")
+    return bool(allowed) and (
+        host == allowed or (host.endswith("." + allowed) and not _LIKE_AN_ADDRESS.fullmatch(host))
+    )
 
 
 def _shown(url: str) -> str:
     """The URL without its query, user and anything unprintable, for an error message."""
-    text = re.sub(r"//[^/@]*@", "//…@", url.partition("?")[0])
+    text = re.sub(r"//[^/]*@", "//…@", url.partition("?")[0])
     return repr(text[:200])

@@ -5,10 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from typing import Any
-
-from airflow_provider_cca.models import iso
 
 MANIFEST_NAME = "_manifest.json"
 VERSION = 1
@@ -47,21 +44,21 @@ class Manifest:
     report: str
     partition: Mapping[str, str]
     files: tuple[LandedFile, ...]
-    written_at: str = ""
+    written_at: str
 
     @property
     def total_bytes(self) -> int:
         return sum(file.size for file in self.files)
 
     def to_json(self) -> bytes:
-        """Version 1 of the format, stamped with the present time."""
+        """Version 1 of the format."""
         body = {
             "version": VERSION,
             "report": self.report,
             "partition": dict(self.partition),
             "files": [asdict(file) for file in self.files],
             "total_bytes": self.total_bytes,
-            "written_at": iso(datetime.now(UTC)),
+            "written_at": self.written_at,
         }
         return (json.dumps(body, indent=1, ensure_ascii=True) + "\n").encode()
 
@@ -75,7 +72,7 @@ class Manifest:
             return cls(
                 report=_typed(data["report"], str),
                 partition=_typed(data["partition"], dict),
-                files=tuple(_entry(entry) for entry in data["files"]),
+                files=tuple(_entry(entry) for entry in _typed(data["files"], list)),
                 written_at=_typed(data["written_at"], str),
             )
         except (KeyError, TypeError, RecursionError) as error:

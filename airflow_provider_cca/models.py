@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -13,7 +13,7 @@ import pendulum
 from airflow_provider_cca.errors import InvalidArgument, MalformedListing, UnreadableAnswer
 from airflow_provider_cca.reports import RETENTION_DAYS, Grain, Report, check_listing, report_named
 
-_STAMP = re.compile(r"(\d{1,2})/(\d{1,2})/(\d{4})T(\d{2}):(\d{2}):(\d{2})([+-]\d{4}|Z)", re.ASCII)
+_STAMP = re.compile(r"(\d{1,2})/(\d{1,2})/([1-9]\d{3})T(\d{2}):(\d{2}):(\d{2})([+-]\d{4}|Z)", re.ASCII)
 _MD5 = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _INTEGER = re.compile(r"\d{1,18}", re.ASCII)
 
@@ -94,11 +94,17 @@ class Partition:
         current = self
         while current <= end:
             yield current
+            if current == end:  # the last of all days has none that follows
+                return
             current = Partition.of(current.last + timedelta(days=1), self.grain)
 
     def expired(self, now: datetime) -> bool:
         """Whether every file of this partition is past its retention of 365 days."""
-        return now.astimezone(UTC).date() > self.last + timedelta(days=RETENTION_DAYS)
+        return self.last < now.astimezone(UTC).date() - timedelta(days=RETENTION_DAYS)
+
+    def fading(self, now: datetime) -> bool:
+        """Whether some file of this partition may be past its retention already."""
+        return self.first <= now.astimezone(UTC).date() - timedelta(days=RETENTION_DAYS)
 
     def begun(self, now: datetime) -> bool:
         """Whether the server can already have created a file of this partition."""
@@ -119,9 +125,10 @@ class Token:
         if not isinstance(value, str) or not value or not value.isascii() or not value.isprintable():
             raise UnreadableAnswer("the login was answered without a usable accessToken (§3.3)")
         lifetime = answer.get("expiresIn")
-        known = isinstance(lifetime, int | float) and not isinstance(lifetime, bool) and lifetime > 0
-        # Without a lifetime the token serves until the server refuses it.
-        return cls(value, float(lifetime) if known and lifetime is not None else float("inf"))
+        # Without a usable lifetime the token serves until the server refuses it.
+        if not isinstance(lifetime, int | float) or isinstance(lifetime, bool) or not 0 < lifetime < 1e9:
+            lifetime = float("inf")
+        return cls(value, float(lifetime))
 
 
 @dataclass(frozen=True)
@@ -207,10 +214,20 @@ class RemoteFile:
 
     def as_dict(self) -> dict[str, Any]:
         """As small JSON values, for XCom; `from_dict` makes the file again."""
-        data = {**asdict(self), "created_on": iso(self.created_on), "partition": str(self.partition)}
-        data["expires_on"] = iso(self.expires_on) if self.expires_on else None
-        data["report"] = data.pop("scope")["report"]["name"]
-        return {**data, "site": self.scope.site, "level": self.scope.level}
+        return {
+            "report": self.scope.report.name,
+            "partition": str(self.partition),
+            "site": self.scope.site,
+            "level": self.scope.level,
+            "id": self.id,
+            "name": self.name,
+            "link": self.link,
+            "size": self.size,
+            "md5": self.md5,
+            "created_on": iso(self.created_on),
+            "expires_on": iso(self.expires_on) if self.expires_on else None,
+            "download_attempts": self.download_attempts,
+        }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> RemoteFile:
@@ -220,17 +237,17 @@ class RemoteFile:
             report = report_named(data["report"])
             check_listing(report, by="creation", site=data.get("site"), level=data.get("level"))
             return cls(
-                id=str(data["id"]),
-                name=str(data["name"]),
-                link=str(data["link"]),
-                size=int(data["size"]),
-                md5=str(data["md5"]),
-                created_on=datetime.fromisoformat(data["created_on"]),
-                expires_on=datetime.fromisoformat(expires_on) if expires_on else None,
-                download_attempts=int(data["download_attempts"]),
+                id=_known(_text(data["id"])),
+                name=_known(data["name"] if isinstance(data["name"], str) else None),
+                link=_known(_text(data["link"])),
+                size=_known(_count(data["size"])),
+                md5=_known(_digest(data["md5"])),
+                created_on=_moment(data["created_on"]),
+                expires_on=_moment(expires_on) if expires_on else None,
+                download_attempts=_known(_count(data["download_attempts"])),
                 scope=Scope(report, data.get("site"), data.get("level")),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise InvalidArgument(
                 f"{_excerpt(data)} is not a file as CcaListFilesOperator lists them: {error!r}",
                 argument="files",
@@ -265,6 +282,19 @@ def _count(value: object) -> int | None:
 def _digest(value: object) -> str | None:
     text = value.strip().lower() if isinstance(value, str) else ""
     return text if _MD5.fullmatch(text) else None
+
+
+def _known(value: Any) -> Any:
+    if value is None:
+        raise ValueError("a value of another form")
+    return value
+
+
+def _moment(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(f"{text} does not say in which zone it is")
+    return moment.astimezone(UTC)
 
 
 def _excerpt(item: object) -> str:

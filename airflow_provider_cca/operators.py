@@ -18,7 +18,7 @@ from airflow_provider_cca.hooks import CcaHook, airflow_errors
 from airflow_provider_cca.landing import Landed, Landing, by_partition, land_snapshot
 from airflow_provider_cca.models import Partition, RemoteFile, Scope
 from airflow_provider_cca.reports import REPORTS, report_named
-from airflow_provider_cca.runs import partitions_of_run
+from airflow_provider_cca.runs import partitions_of_run, run_type
 from airflow_provider_cca.store import Store
 
 
@@ -279,7 +279,7 @@ class CcaSiteListToObjectStorageOperator(CcaLandingOperator):
             return
         if self.snapshot_date and self.snapshot_date != "None":
             raise OutsideRetention(f"there is no site list of {asked.first}: {reason}")
-        if str(getattr(context.get("dag_run"), "run_type", "")) == "backfill":
+        if run_type(context) == "backfill":
             raise AirflowSkipException(f"There is no site list of {asked.first}: {reason}")
 
 

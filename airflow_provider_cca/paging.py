@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from airflow_provider_cca.errors import IncompleteListing, UnreadableAnswer
@@ -63,22 +64,21 @@ def collect(
 
     Raises IncompleteListing when the listing does not settle in 5 passes.
     """
-    before: list[str] | None = None
     unsettled = _Unsettled(0, 0)
     for attempt in range(1, PASSES + 1):
         if attempt > 1:
             pause(attempt - 1)
         try:
-            total, entries = _one_pass(fetch, what, side_by_side)
+            total, pages = _one_pass(fetch, what, side_by_side)
         except _Unsettled as signal:
-            unsettled, before = signal, None
+            unsettled = signal
             continue
-        unique = _without_repeats(entries)
-        # Repeats mean that entries moved between two pages, and others may have been missed. Only when
-        # a second pass repeats the very same ones does the server really list them twice.
-        if len(unique) == total or list(unique) == before:
+        unique = _without_repeats(chain.from_iterable(pages))
+        # Repeats mean that entries moved between two pages, and others may have been missed. Only within
+        # one single page can nothing have moved: there the server really lists them twice.
+        if len(unique) == total or len(pages) == 1:
             return list(unique.values())
-        unsettled, before = _Unsettled(total, len(unique)), list(unique)
+        unsettled = _Unsettled(total, len(unique))
     raise IncompleteListing(
         f"{what} says it has {unsettled.expected} entries but gave {unsettled.received}, "
         f"{PASSES} times over: try again later",
@@ -87,36 +87,47 @@ def collect(
     )
 
 
-def _one_pass(fetch: Callable[[int], Page], what: str, side_by_side: Map) -> tuple[int, list[Entry]]:
+def _one_pass(
+    fetch: Callable[[int], Page], what: str, side_by_side: Map
+) -> tuple[int, list[Sequence[Entry]]]:
+    """The total, and the entries of all pages in the order of their offsets."""
     first = fetch(0)
     total, step = first.total, len(first.items)
     if step > total or (total and not step):
         raise _Unsettled(total, step)
-    if total > MAX_ENTRIES or total > step * MAX_PAGES:
-        raise IncompleteListing(
-            f"{what} claims {total} entries in pages of {step}, more than can be true: narrow the dates",
-            expected=total,
-            received=step,
-        )
-    found: dict[int, Entry] = dict(enumerate(first.items))
+    if total > MAX_ENTRIES:
+        raise _too_long(what, total, step)
+    found: dict[int, Sequence[Entry]] = {0: first.items}
     gaps = [(start, min(start + step, total)) for start in range(step, total, step or 1)]
     while gaps:
+        if len(found) + len(gaps) > MAX_PAGES:
+            raise _too_long(what, total, step)
         pages = side_by_side(fetch, [start for start, _ in gaps])
         gaps = [
-            gap
+            rest
             for (start, end), page in zip(gaps, pages, strict=True)
-            for gap in _fill(found, page, start, end, total)
+            for rest in _fill(found, page, start, end, total)
         ]
-    return total, [found[offset] for offset in sorted(found)]
+    return total, [found[start] for start in sorted(found)]
 
 
-def _fill(found: dict[int, Entry], page: Page, start: int, end: int, total: int) -> Iterator[tuple[int, int]]:
-    """Put a page's entries at their offsets, and yield what it left open of its stretch."""
+def _fill(
+    found: dict[int, Sequence[Entry]], page: Page, start: int, end: int, total: int
+) -> Iterator[tuple[int, int]]:
+    """Put a page at its offset, and yield what it left open of its stretch."""
     if page.total != total or not page.items:
-        raise _Unsettled(page.total, len(found))
-    found.update(zip(range(start, end), page.items, strict=False))
+        raise _Unsettled(page.total, sum(map(len, found.values())))
+    found[start] = page.items
     if start + len(page.items) < end:
         yield start + len(page.items), end
+
+
+def _too_long(what: str, total: int, step: int) -> IncompleteListing:
+    return IncompleteListing(
+        f"{what} claims {total} entries in pages of {step} or less, more than can be true: narrow the dates",
+        expected=total,
+        received=step,
+    )
 
 
 def _without_repeats(entries: Iterable[Entry]) -> dict[str, Entry]:

@@ -27,9 +27,9 @@ from airflow_provider_cca.models import RemoteFile
 from airflow_provider_cca.reports import MAX_DOWNLOAD_ATTEMPTS, RETENTION_DAYS
 
 _MEANINGS: dict[type[CcaError], re.Pattern[str]] = {
-    StillProcessing: re.compile(r"in progress|processing|generati(ng|on)", re.I),
-    FileExpired: re.compile(r"expired?\b", re.I),
-    AttemptsExhausted: re.compile(r"exceed|maximum|attempts", re.I),
+    StillProcessing: re.compile(r"in progress|still processing|being generated|generation", re.I),
+    FileExpired: re.compile(r"\bfile\b.*\bexpired\b|\bexpired for download", re.I),
+    AttemptsExhausted: re.compile(r"exceed.*\b(maximum|attempts)\b|\bdownload (attempts|times)\b", re.I),
 }
 
 
@@ -105,8 +105,10 @@ def _meaning_of_403(message: str, file: RemoteFile | None, generating_403: bool)
     if len(told) == 1:
         return told[0]
     if file:
-        expires_on = file.expires_on or file.created_on + timedelta(days=RETENTION_DAYS)
-        if expires_on <= datetime.now(UTC):
+        now = datetime.now(UTC)
+        if file.expires_on and file.expires_on <= now:
+            return FileExpired
+        if not file.expires_on and file.created_on <= now - timedelta(days=RETENTION_DAYS):
             return FileExpired
         if file.download_attempts >= MAX_DOWNLOAD_ATTEMPTS:
             return AttemptsExhausted

@@ -122,6 +122,8 @@ def check_listing(report: Report, *, by: str, site: str | None, level: str | Non
             f"report {report.name} cannot be listed by {by!r}: use {' or '.join(report.dates)}", argument="by"
         )
     for name, value in (("site", site), ("level", level)):
+        if value is not None and not isinstance(value, str):
+            raise InvalidArgument(f"{name} is {value!r}, which is no text", argument=name)
         if value and report.needs != name:
             raise InvalidArgument(f"report {report.name} takes no {name}, but got {value!r}", argument=name)
         if report.needs == name and not value:

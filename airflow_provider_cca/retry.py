@@ -6,7 +6,6 @@ import logging
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import count
 from threading import Event
 from typing import TypeVar
 
@@ -43,12 +42,13 @@ class Retry:
 
     def call(self, function: Callable[[], T]) -> T:
         """The function's result; when attempts run out, its last error as itself."""
-        for attempt in count(1):
+        attempt = 1
+        while True:
             try:
                 return function()
             except TransientError as error:
                 too_long = (error.retry_after or 0) > LONGEST_RETRY_AFTER
-                most = min(self.attempts, error.most_attempts)
+                most = min(self.attempts, error.most_attempts or self.attempts)
                 if attempt >= most or too_long or self.closed.is_set():
                     raise
                 seconds = self.wait_before(attempt + 1, error.retry_after)
@@ -60,7 +60,7 @@ class Retry:
                     seconds,
                 )
             self.pause(seconds)
-        raise AssertionError("the last attempt returns or raises")
+            attempt += 1
 
     def pause(self, seconds: float) -> None:
         """Wait; raises Closed as soon as `closed` is set."""

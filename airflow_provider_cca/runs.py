@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NoReturn
 
 from airflow.providers.common.compat.sdk import AirflowSkipException
 from airflow.sdk import Param
@@ -34,11 +34,12 @@ class Asked:
         now = datetime.now(UTC)
         if self.first.expired(now):
             reason = f"its files are older than the {RETENTION_DAYS} days that the server keeps"
-            self._refuse(f"{self.first} cannot be landed any more: {reason}")
+            self.refuse(f"{self.first} cannot be landed any more: {reason}")
         if not self.last.begun(now):
-            self._refuse(f"{self.last} cannot be landed yet: in UTC it is {now:%Y-%m-%d}")
+            self.refuse(f"{self.last} cannot be landed yet: in UTC it is {now:%Y-%m-%d}")
 
-    def _refuse(self, message: str) -> None:
+    def refuse(self, message: str) -> NoReturn:
+        """Raise OutsideRetention when asked for by hand, else AirflowSkipException."""
         if self.by_hand:
             raise OutsideRetention(message)
         raise AirflowSkipException(message)
@@ -65,13 +66,12 @@ def partitions_of_run(
     A param or argument that is empty counts as not given, since a template without a value renders so.
     """
     params = context.get("params") or {}
-    dag_run = context.get("dag_run")
     given, end = _given(partition), _given(partition_end)
     if end and not given:
         raise InvalidArgument("partition_end is given without partition", argument="partition_end")
     if not given:
         given, end = _given(params.get("partition")), _given(params.get("partition_end"))
-    by_hand = bool(given) or str(getattr(dag_run, "run_type", "")) == "manual"
+    by_hand = bool(given) or run_type(context) == "manual"
     if not given:
         first = last = Partition.of(_date_of(context, report), report.grain)
     else:
@@ -80,6 +80,13 @@ def partitions_of_run(
     if last < first:
         raise InvalidArgument(f"partition_end {last} lies before partition {first}", argument="partition_end")
     return Asked(first, last, by_hand)
+
+
+def run_type(context: Mapping[str, Any]) -> str:
+    """ "scheduled", "manual", "backfill" …, or "" when there is no run."""
+    kind = getattr(context.get("dag_run"), "run_type", "")
+    # An enum in a task; its str() would be its name.
+    return str(getattr(kind, "value", kind))
 
 
 def _given(value: object) -> str | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any, NoReturn
@@ -11,10 +12,10 @@ from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSki
 from airflow.sdk import BaseSensorOperator, Context, PokeReturnValue
 
 from airflow_provider_cca.arguments import check_arguments
-from airflow_provider_cca.errors import CcaError
+from airflow_provider_cca.errors import CcaError, OutsideRetention
 from airflow_provider_cca.hooks import airflow_errors
 from airflow_provider_cca.reports import report_named
-from airflow_provider_cca.runs import partitions_of_run
+from airflow_provider_cca.runs import Asked, partitions_of_run
 from airflow_provider_cca.triggers import CcaFilesTrigger, Look
 
 
@@ -70,21 +71,24 @@ class CcaFilesSensor(BaseSensorOperator):
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
         """Take up after the trigger: its error is raised here, as what it was."""
         if "error" in event:
-            with airflow_errors():
+            with airflow_errors(), self._skips(context):
                 raise CcaError.from_dict(event)
         return self._look(context).xcom(event["files"])
 
     def poke(self, context: Context) -> PokeReturnValue:
-        with airflow_errors():
+        with airflow_errors(), self._skips(context):
+            self._asked(context).check_retention()
             look = self._look(context)
             sight = look.now(attempts=6)
         self.log.info("%s", sight.message)
         self._retry_after = sight.retry_after or 0.0
         return PokeReturnValue(sight.ready, look.xcom(sight.files))
 
+    def _asked(self, context: Context) -> Asked:
+        return partitions_of_run(context, report_named(self.report), self.partition)
+
     def _look(self, context: Context) -> Look:
-        asked = partitions_of_run(context, report_named(self.report), self.partition)
-        asked.check_retention()
+        asked = self._asked(context)
         return Look(
             cca_conn_id=self.cca_conn_id,
             report=self.report,
@@ -94,6 +98,14 @@ class CcaFilesSensor(BaseSensorOperator):
             level=self.level or None,
             allow_empty=self.allow_empty,
         )
+
+    @contextmanager
+    def _skips(self, context: Context) -> Iterator[None]:
+        """Skip what the server cannot have any more, unless somebody asked for it by hand."""
+        try:
+            yield
+        except OutsideRetention as error:
+            self._asked(context).refuse(str(error))
 
     def _defer_until_listed(self, look: Look) -> NoReturn:
         self.defer(

@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_cca.errors import CcaError, StillProcessing, TransientError
+from airflow_provider_cca.errors import CcaError, OutsideRetention, StillProcessing, TransientError
 from airflow_provider_cca.hooks import CcaHook
 from airflow_provider_cca.models import Partition, Scope
-from airflow_provider_cca.reports import report_named
+from airflow_provider_cca.reports import RETENTION_DAYS, report_named
 
 FAILED_LOOKS = 6
 """How many looks in a row may fail in a way that passes, before that ends the wait."""
@@ -39,12 +40,16 @@ class Look:
         report = report_named(self.report)
         with CcaHook(self.cca_conn_id, attempts).get_conn() as client:
             scope = Scope(report, self.site, self.level)
+            first = Partition.parse(self.partition, report.grain)
+            last = Partition.parse(self.partition_end or self.partition, report.grain)
             try:
-                first = Partition.parse(self.partition, report.grain)
-                last = Partition.parse(self.partition_end or self.partition, report.grain)
                 files = client.count(scope, first, last)
             except StillProcessing as error:
                 return Sight(False, 0, str(error), error.retry_after)
+        if not files and not self.allow_empty and last.fading(datetime.now(UTC)):
+            raise OutsideRetention(
+                f"{scope} {last} has no files any more: they are gone {RETENTION_DAYS} days after creation"
+            )
         return Sight(files > 0 or self.allow_empty, files, f"{scope} {self.partition}: {files} files")
 
     def xcom(self, files: int) -> dict[str, Any]:

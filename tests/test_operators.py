@@ -12,6 +12,7 @@ from typing import Any
 import pendulum
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
+from airflow.utils.types import DagRunType
 from conftest import tree
 
 from airflow_provider_cca.errors import Closed, InvalidArgument, PartlyLanded
@@ -139,6 +140,27 @@ def test_landing_again_downloads_nothing(sim, run, day, tmp_path) -> None:
     assert tree(tmp_path) == before
 
 
+def test_links_are_taken_as_they_are_given(sim, run, day, tmp_path, monkeypatch) -> None:
+    """The document has two forms of the compressed link, under two keys, and hosts that change."""
+    sim.zip_links, sim.link_key = True, "a"
+    sim.download_hosts = ["127.0.0.1", "localhost", "127.0.0.2"]
+    monkeypatch.setenv("AIRFLOW_CONN_CCA_DEFAULT", sim.connection_json)
+    for other in range(3):
+        sim.world.add("cdr_compressed", day, b"x%d" % other, name=f"{other}.zip")
+    run(CcaToObjectStorageOperator(task_id="t", report="cdr_compressed", destination=str(tmp_path)), day)
+    assert landed(tmp_path) == truth(sim, "cdr_compressed", day, day)
+    assert all("/v1/cdr/zip/" in request.path for request in sim.log(call="download"))
+
+
+def test_a_server_that_pages_by_seven_lands_whole(sim, run, day, tmp_path) -> None:
+    sim.max_page_size = 7
+    for number in range(40):
+        sim.world.add("cdr_compressed", day, b"x%d" % number, name=f"{number}.zip")
+    run(CcaToObjectStorageOperator(task_id="t", report="cdr_compressed", destination=str(tmp_path)), day)
+    assert landed(tmp_path) == truth(sim, "cdr_compressed", day, day)
+    assert len(landed(tmp_path)) >= 41
+
+
 def test_the_destination_is_a_template(sim, run, day, tmp_path) -> None:
     operator = CcaToObjectStorageOperator(
         task_id="t", report="cdr_compressed", destination="{{ root }}/x", partition="{{ ds }}"
@@ -180,7 +202,7 @@ def test_files_are_listed_by_the_date_on_which_meetings_ended(sim, run, day) -> 
     run(CcaListFilesOperator(task_id="m", report="cdr", by="meeting_end", site=site, partition=day))
     query = sim.requests[-1].query
     wanted = pendulum.parse(day).format("MMDDYYYY")
-    assert (query["startDate"], query["endDate"]) == (wanted, wanted)
+    assert (query["startDate"], query["endDate"], query["type"]) == (wanted, wanted, "daily")
 
 
 def test_todays_site_list_lands_under_today(sim, run, tmp_path) -> None:
@@ -202,7 +224,7 @@ def test_a_past_site_list_is_an_error(sim, run, tmp_path) -> None:
 def test_a_backfilled_site_list_is_skipped_with_the_reason(sim, run, day, tmp_path) -> None:
     operator = CcaSiteListToObjectStorageOperator(task_id="t", destination=str(tmp_path))
     with pytest.raises(AirflowSkipException, match="keeps no history"):
-        run(operator, day, dag_run=SimpleNamespace(run_type="backfill"))
+        run(operator, day, dag_run=SimpleNamespace(run_type=DagRunType.BACKFILL_JOB))
     assert sim.count() == 0
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pendulum
 import pytest
 from airflow.providers.common.compat.sdk import AirflowSkipException
+from airflow.utils.types import DagRunType
 
 from airflow_provider_cca.errors import InvalidArgument, OutsideRetention
 from airflow_provider_cca.reports import REPORTS
@@ -109,13 +110,13 @@ def test_a_date_outside_retention_is_an_error_when_asked_for_by_hand(days: int, 
 def test_a_date_outside_retention_is_skipped_in_a_backfill(days: int) -> None:
     date = pendulum.now("UTC").subtract(days=days)
     with pytest.raises(AirflowSkipException):
-        asked(logical_date=date, dag_run=SimpleNamespace(run_type="backfill")).check_retention()
+        asked(logical_date=date, dag_run=SimpleNamespace(run_type=DagRunType.BACKFILL_JOB)).check_retention()
 
 
 def test_a_run_that_was_clicked_is_asked_for_by_hand() -> None:
     date = pendulum.now("UTC").subtract(days=400)
     with pytest.raises(OutsideRetention):
-        asked(logical_date=date, dag_run=SimpleNamespace(run_type="manual")).check_retention()
+        asked(logical_date=date, dag_run=SimpleNamespace(run_type=DagRunType.MANUAL)).check_retention()
 
 
 def test_a_month_is_kept_until_its_last_day_is_gone() -> None:

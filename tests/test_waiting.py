@@ -155,6 +155,15 @@ def test_a_date_outside_retention_is_an_error_when_asked_for(sim: Simulator, mod
         mode(day, partition="2020-01-01")
 
 
+def test_a_date_whose_files_are_vanishing_is_not_waited_for(sim: Simulator, mode) -> None:
+    """The day on which its files are deleted: none is listed, and none can come."""
+    last_day = pendulum.now("UTC").subtract(days=365).to_date_string()
+    with pytest.raises(AirflowSkipException, match="has no files any more"):
+        mode(last_day)
+    with pytest.raises(AirflowFailException, match="has no files any more"):
+        mode(last_day, partition=last_day)
+
+
 def test_a_wait_that_is_deferred_has_the_sensors_timeout(sim: Simulator, run, day) -> None:
     sim.inject(StillProcessing(), "cdr_compressed")
     with pytest.raises(TaskDeferred) as deferred:

@@ -1,0 +1,62 @@
+# Everything here sets itself up: it needs make, Python 3.11 to 3.13, and a way to the Python package index.
+
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
+	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null \
+	&& echo $$python && break; done)
+VENV := .venv
+RUN := $(VENV)/bin/python
+INSTALLED := $(VENV)/.installed
+
+# uv trusts its own list of authorities unless told; pip and Python use the machine's.
+export UV_SYSTEM_CERTS ?= true
+
+.DEFAULT_GOAL := help
+.PHONY: help demo ui test test-live lint fmt dist screenshots clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(INSTALLED) ## backfill 14 days from a simulated CCA with a real Airflow, check every file, stop
+	@$(RUN) -m tests.live.demo
+
+ui: $(INSTALLED) ## the same Airflow, left running for you to click Backfill; Ctrl-C stops it
+	@$(RUN) -m tests.live.demo --ui
+
+test: lint ## lint, types, and the test suite
+	$(RUN) -m pytest -m "not live"
+
+test-live: $(INSTALLED) ## the tests that run a real Airflow, the demo among them
+	$(RUN) -m pytest -m live
+
+lint: $(INSTALLED) ## ruff and mypy
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+
+fmt: $(INSTALLED) ## format, and fix what ruff can fix
+	$(RUN) -m ruff check --fix .
+	$(RUN) -m ruff format .
+
+dist: $(INSTALLED) ## build the wheel and the source distribution into dist/
+	rm -rf dist
+	$(RUN) -m build
+
+screenshots: $(INSTALLED) ## take docs/images anew from the real UI; needs Debian's chromium
+	$(RUN) -m pip install --quiet playwright
+	$(RUN) -m tests.live.screenshot
+
+clean: ## remove the environment, the demo's Airflow with its store, builds and caches
+	rm -rf $(VENV) .airflow dist .hypothesis .mypy_cache .pytest_cache .ruff_cache *.egg-info
+	find airflow_provider_cca dags tests -name __pycache__ -prune -exec rm -rf {} +
+
+# Compiled to bytecode at once: otherwise each of Airflow's processes starts two to three times slower at first.
+$(INSTALLED): pyproject.toml
+	@test -n "$(PYTHON)" || \
+		{ echo "Python 3.11, 3.12 or 3.13 is needed: install one, or say make PYTHON=/path/to/it" >&2; exit 1; }
+	@$(RUN) -c '' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV)
+	@echo "Installing Airflow and what the tests need into $(VENV) ..."
+	@{ $(RUN) -m pip install --quiet uv && \
+		$(RUN) -m uv pip install --quiet --python $(RUN) --compile-bytecode -e . --group dev; } || \
+		{ echo "uv could not install it; trying pip ..."; \
+		$(RUN) -m pip install --quiet --upgrade 'pip>=25.1' && $(RUN) -m pip install --quiet -e . --group dev; }
+	@touch $@

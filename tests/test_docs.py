@@ -1,0 +1,100 @@
+"""What the documentation claims exists, and its examples run."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+from airflow_provider_cca import errors, hooks, operators, sensors
+from airflow_provider_cca.config import CcaConfig
+from airflow_provider_cca.reports import REPORTS
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")] + sorted(
+    (ROOT / "docs").glob("*.md")
+)
+MAP = (ROOT / "docs/api-coverage.md").read_text()
+README = (ROOT / "README.md").read_text()
+
+
+def exists(name: str) -> bool:
+    """Whether `module.attribute…` is there in the package."""
+    module, *attributes = name.split(".")
+    try:
+        found = importlib.import_module(f"airflow_provider_cca.{module}")
+        for attribute in attributes:
+            found = getattr(found, attribute)
+    except (ImportError, AttributeError):
+        return False
+    return True
+
+
+def test_every_function_in_the_map_exists() -> None:
+    modules = "|".join(path.stem for path in (ROOT / "airflow_provider_cca").glob("*.py"))
+    names = set(re.findall(rf"`((?:{modules})\.[A-Za-z_.]+)`", MAP))
+    assert len(names) > 20
+    assert {name for name in names if not exists(name)} == set()
+
+
+def test_every_test_in_the_map_exists() -> None:
+    names = set(re.findall(r"`(test_\w+\.py)::(test_\w+)`", MAP))
+    assert len(names) > 20
+    assert {(f, t) for f, t in names if f"def {t}(" not in (ROOT / "tests" / f).read_text()} == set()
+
+
+@pytest.mark.parametrize(
+    "section",
+    [*(f"3.{n}" for n in (1, 2, 3, 4, 7)), *(f"3.5.{n}" for n in range(1, 8)), "3.6.1", "3.6.2", "3.6.3"],
+)
+def test_the_map_covers_every_section(section: str) -> None:
+    assert re.search(rf"§{re.escape(section)}\b", MAP)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\((?!https?://|#)([^)#]+)", page.read_text())
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_the_readme_names_every_operator_and_its_arguments() -> None:
+    classes = [c for n, c in vars(operators).items() if re.fullmatch("Cca.+Operator", n)] + [
+        sensors.CcaFilesSensor
+    ]
+    for cls in classes:
+        if cls in (operators.CcaOperator, operators.CcaLandingOperator):
+            continue
+        assert f"`{cls.__name__}`" in README
+        own = [
+            p
+            for p in inspect.signature(cls.__init__).parameters
+            if p not in {"self", "kwargs", "poke_interval"}
+        ]
+        assert [p for p in own if f"`{p}`" not in README] == []
+
+
+def test_the_readme_names_every_report_and_every_extra_of_the_connection() -> None:
+    fields = set(CcaConfig.__dataclass_fields__) - {"account", "password", "host", "schema", "port"}
+    assert [name for name in (*REPORTS, *fields) if f"`{name}`" not in README] == []
+    assert fields == set(re.findall(r'extra, "(\w+)"', inspect.getsource(hooks.config_from)))
+
+
+def test_the_readme_says_what_to_do_about_every_error() -> None:
+    families = {errors.CcaError, errors.TransientError, errors.UsageError, errors.PermanentError}
+    leaves = {
+        c.__name__
+        for c in vars(errors).values()
+        if inspect.isclass(c) and issubclass(c, errors.CcaError) and c not in families
+    }
+    assert {name for name in leaves if f"`{name}`" not in README} == set()
+
+
+def test_the_readmes_dag_is_a_dag(tmp_path: Path) -> None:
+    (code,) = [block for block in re.findall(r"```python\n(.*?)```", README, re.S) if "with DAG(" in block]
+    assert len([line for line in code.splitlines() if line.strip()]) <= 14
+    namespace: dict = {}
+    exec(compile(code, "README.md", "exec"), namespace)
+    assert set(namespace["dag"].task_ids) == {"wait", "land"}

@@ -1,0 +1,131 @@
+"""Who may import whom: read from the source, and for Airflow also tried."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+import airflow_provider_cca
+
+PACKAGE = Path(airflow_provider_cca.__file__).parent
+DAGS = PACKAGE.parent / "dags"
+
+# Each module may import those above it.
+PLAIN = (
+    *("errors", "reports", "models", "arguments", "manifest", "keys", "site_list", "paging"),
+    *("links", "refusals", "retry", "config", "session", "client", "store", "landing"),
+)
+AIRFLOW_SIDE = ("hooks", "runs", "triggers", "sensors", "operators")
+FRAME = {"__init__", "get_provider_info"}
+TALKING, KEEPING = {"client", "session"}, {"landing", "store", "keys", "manifest"}
+
+
+@cache
+def imports(path: Path) -> set[str]:
+    """Every module that a file imports, also inside functions and for type checking alone."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path.name} has a relative import"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def roots(path: Path) -> set[str]:
+    return {name.split(".")[0] for name in imports(path)}
+
+
+def ours(path: Path) -> set[str]:
+    """The modules of this package that a file imports, by their short names."""
+    inside = [name.split(".") for name in imports(path) if name.startswith("airflow_provider_cca.")]
+    return {parts[1] for parts in inside if not parts[1].startswith("__")}
+
+
+def source(module: str) -> Path:
+    return PACKAGE / f"{module}.py"
+
+
+@cache
+def below(module: str) -> set[str]:
+    """All modules that come in with this one."""
+    direct = ours(source(module))
+    return direct.union(*(below(other) for other in direct))
+
+
+def test_every_module_has_its_place_in_the_flow():
+    assert {path.stem for path in PACKAGE.glob("*.py")} == {*PLAIN, *AIRFLOW_SIDE, *FRAME}
+
+
+@pytest.mark.parametrize("module", [*PLAIN, *AIRFLOW_SIDE])
+def test_nothing_points_back(module):
+    flow = [*PLAIN, *AIRFLOW_SIDE]
+    assert ours(source(module)) <= set(flow[: flow.index(module)])
+
+
+@pytest.mark.parametrize("module", PLAIN)
+def test_the_plain_modules_never_import_airflow(module):
+    assert "airflow" not in roots(source(module))
+    assert not below(module) & set(AIRFLOW_SIDE)
+
+
+def test_the_plain_modules_work_where_there_is_no_airflow():
+    program = "import sys, importlib; sys.modules['airflow'] = None\n" + "".join(
+        f"importlib.import_module('airflow_provider_cca.{module}')\n" for module in PLAIN
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+
+
+@pytest.mark.parametrize("module", sorted(TALKING))
+def test_what_talks_http_knows_no_store(module):
+    assert not below(module) & KEEPING
+
+
+@pytest.mark.parametrize("module", sorted(KEEPING))
+def test_what_keeps_files_knows_no_http(module):
+    assert not below(module) & TALKING
+
+
+def test_server_and_store_meet_in_the_operators_alone():
+    meeting = [m for m in (*PLAIN, *AIRFLOW_SIDE) if below(m) & TALKING and below(m) & KEEPING]
+    assert meeting == ["operators"]
+
+
+@pytest.mark.parametrize("module", sorted({*PLAIN, *AIRFLOW_SIDE} - TALKING))
+def test_only_session_and_client_know_the_http_library(module):
+    assert not roots(source(module)) & {"requests", "urllib3", "http", "httpx", "aiohttp"}
+
+
+@pytest.mark.parametrize(
+    ("module", "never"),
+    [
+        ("hooks", {"triggers", "sensors", "operators"}),
+        ("triggers", {"sensors", "operators"}),
+        ("sensors", {"operators"}),
+        ("operators", {"triggers", "sensors"}),
+    ],
+)
+def test_the_airflow_side_flows_one_way(module, never):
+    assert not below(module) & never
+
+
+def test_the_dags_use_what_users_use():
+    used = set().union(*(ours(path) for path in DAGS.glob("*.py")))
+    assert {"operators", "sensors"} <= used <= {"operators", "sensors", "runs", "reports"}
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "simulator").glob("*.py")), ids=lambda path: path.stem)
+def test_the_simulator_mirrors_no_mistake_of_the_package(path):
+    assert ours(path) <= {"simulator"}
+    assert not roots(path) & {"airflow", "requests"}
+
+
+@pytest.mark.parametrize("module", [*PLAIN, *AIRFLOW_SIDE, *FRAME])
+def test_the_package_knows_nothing_of_the_simulator(module):
+    assert "simulator" not in ours(source(module))
