@@ -26,6 +26,7 @@ import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 
+from airflow_provider_cca.budget import Budget
 from airflow_provider_cca.config import CcaConfig
 from airflow_provider_cca.errors import (
     CcaError,
@@ -60,7 +61,7 @@ class Account:
     `max_connections` answers open for its token.
     """
 
-    slots: threading.BoundedSemaphore
+    budget: Budget
     lock: threading.Lock = field(default_factory=threading.Lock)
     current: Token | None = field(default=None, repr=False)
     renew_at: float = 0.0
@@ -82,7 +83,7 @@ _accounts_lock = threading.Lock()
 
 def _account(config: CcaConfig) -> Account:
     with _accounts_lock:
-        return _accounts.setdefault(config, Account(threading.BoundedSemaphore(config.max_connections)))
+        return _accounts.setdefault(config, Account(Budget(config.max_connections)))
 
 
 def forget_logins() -> None:
@@ -168,9 +169,7 @@ class CcaSession:
     @contextmanager
     def _answer(self, call: Call) -> Iterator[requests.Response]:
         """An answer with status 200, within the connection budget; every other one raises its error."""
-        with self._account.slots:
-            if self.closed.is_set():
-                raise Closed(f"{call.what} was stopped")
+        with self._account.budget.slot(self.closed):
             token = self._token()
             response = self._get(call, token)
             if response.status_code == 401:
@@ -178,8 +177,11 @@ class CcaSession:
                 token = self._token(refused=token)
                 response = self._get(call, token)
             try:
+                if response.status_code == 429:
+                    self._account.budget.refused()
                 if response.status_code != 200:
                     raise self._refusal(response, call)
+                self._account.budget.accepted()
                 yield response
             finally:
                 response.close()

@@ -18,7 +18,7 @@ DAGS = PACKAGE.parent / "dags"
 # Each module may import those above it.
 PLAIN = (
     *("errors", "reports", "models", "arguments", "manifest", "keys", "site_list", "paging"),
-    *("links", "refusals", "retry", "config", "session", "client", "store", "landing"),
+    *("links", "refusals", "retry", "config", "budget", "session", "client", "store", "landing"),
 )
 AIRFLOW_SIDE = ("hooks", "runs", "triggers", "sensors", "operators")
 FRAME = {"__init__", "get_provider_info"}
