@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowNotFoundException, mask_secret
 from airflow.sdk import BaseHook, Connection
 
-from airflow_provider_cca.client import CcaClient
 from airflow_provider_cca.config import DEFAULT_DOWNLOAD_HOSTS, DEFAULT_HOST, CcaConfig
 from airflow_provider_cca.errors import CcaError, InvalidConnection
 from airflow_provider_cca.reports import MAX_CONNECTIONS
 from airflow_provider_cca.site_list import SiteRow, rows, whole
+
+if TYPE_CHECKING:
+    from airflow_provider_cca.client import CcaClient
 
 UI_FIELD_BEHAVIOUR: dict[str, Any] = {
     "hidden-fields": [],
@@ -46,6 +48,9 @@ class CcaHook(BaseHook):
 
     def get_conn(self) -> CcaClient:
         """A client; use it in a `with` block. Raises InvalidConnection when the connection cannot be used."""
+        # requests is half of what importing this package would cost each parse of a DAG file.
+        from airflow_provider_cca.client import CcaClient
+
         try:
             connection = self.get_connection(self.cca_conn_id)
         except AirflowNotFoundException as error:

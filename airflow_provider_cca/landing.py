@@ -179,14 +179,6 @@ class Landing:
         return Landed(plan.scope, plan.partition, key, len(entries), manifest.total_bytes, downloaded)
 
 
-def by_partition(files: Iterable[RemoteFile]) -> dict[tuple[Scope, Partition], list[RemoteFile]]:
-    """Files by what they are of and when they were created."""
-    groups: dict[tuple[Scope, Partition], list[RemoteFile]] = {}
-    for file in files:
-        groups.setdefault((file.scope, file.partition), []).append(file)
-    return groups
-
-
 def verified(chunks: Iterator[bytes], file: RemoteFile) -> Generator[bytes]:
     """The same chunks; raises WrongSize or WrongChecksum unless they are the file that was listed.
 

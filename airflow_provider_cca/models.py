@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -252,6 +252,14 @@ class RemoteFile:
                 f"{_excerpt(data)} is not a file as CcaListFilesOperator lists them: {error!r}",
                 argument="files",
             ) from error
+
+
+def by_partition(files: Iterable[RemoteFile]) -> dict[tuple[Scope, Partition], list[RemoteFile]]:
+    """Files by what they are of and when they were created."""
+    groups: dict[tuple[Scope, Partition], list[RemoteFile]] = {}
+    for file in files:
+        groups.setdefault((file.scope, file.partition), []).append(file)
+    return groups
 
 
 def _name(item: Mapping[str, Any]) -> str:

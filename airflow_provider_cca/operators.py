@@ -6,20 +6,22 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowSkipException
-from airflow.sdk import BaseOperator, Context, ObjectStoragePath
+from airflow.sdk import BaseOperator, Context
 
 from airflow_provider_cca.arguments import check_arguments
-from airflow_provider_cca.client import CcaClient
 from airflow_provider_cca.errors import InvalidArgument, OutsideRetention
 from airflow_provider_cca.hooks import CcaHook, airflow_errors
-from airflow_provider_cca.landing import Landed, Landing, by_partition, land_snapshot
-from airflow_provider_cca.models import Partition, RemoteFile, Scope
+from airflow_provider_cca.models import Partition, RemoteFile, Scope, by_partition
 from airflow_provider_cca.reports import REPORTS, report_named
 from airflow_provider_cca.runs import partitions_of_run, run_type
-from airflow_provider_cca.store import Store
+
+if TYPE_CHECKING:
+    from airflow_provider_cca.client import CcaClient
+    from airflow_provider_cca.landing import Landed
+    from airflow_provider_cca.store import Store
 
 
 class CcaOperator(BaseOperator):
@@ -119,6 +121,10 @@ class CcaLandingOperator(CcaOperator):
 
     def store(self) -> Store:
         """The destination, opened; only at run time, since this asks for connections."""
+        from airflow.sdk import ObjectStoragePath
+
+        from airflow_provider_cca.store import Store
+
         destination = str(self.destination or "").strip()
         if not destination or destination == "None":
             raise InvalidArgument(
@@ -137,6 +143,8 @@ class CcaLandingOperator(CcaOperator):
         self, client: CcaClient, partitions: Mapping[tuple[Scope, Partition], list[RemoteFile]]
     ) -> list[Landed]:
         """Land these files, as many at a time as the connection allows."""
+        from airflow_provider_cca.landing import Landing
+
         landing = Landing(self.store(), client.download, client.session.retry, client.config.max_connections)
         return landing.land(partitions)
 
@@ -263,6 +271,8 @@ class CcaSiteListToObjectStorageOperator(CcaLandingOperator):
         self.snapshot_date = snapshot_date
 
     def execute(self, context: Context) -> dict[str, Any]:
+        from airflow_provider_cca.landing import land_snapshot
+
         with self.connected() as client:
             report = REPORTS["site_list"]
             today = Partition.of(datetime.now(UTC), report.grain)

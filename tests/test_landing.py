@@ -20,8 +20,8 @@ from airflow_provider_cca.errors import (
     TruncatedSnapshot,
     WrongChecksum,
 )
-from airflow_provider_cca.landing import Landed, Landing, by_partition, land_snapshot
-from airflow_provider_cca.models import Partition, RemoteFile, Scope
+from airflow_provider_cca.landing import Landed, Landing, land_snapshot
+from airflow_provider_cca.models import Partition, RemoteFile, Scope, by_partition
 from airflow_provider_cca.reports import REPORTS, Grain
 from airflow_provider_cca.retry import Retry
 from airflow_provider_cca.store import Store
