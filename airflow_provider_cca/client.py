@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from types import TracebackType
@@ -177,7 +177,16 @@ class CcaClient:
             lambda start: self._page(call, start, PAGE_SIZE),
             what=call.what,
             pause=self.session.retry.pause,
+            side_by_side=self._side_by_side,
         )
+
+    def _side_by_side(self, fetch: Callable[[int], Page], offsets: Iterable[int]) -> Iterator[Page]:
+        starts = list(offsets)
+        if len(starts) == 1:
+            yield fetch(starts[0])
+            return
+        with ThreadPoolExecutor(min(len(starts), self.config.max_connections)) as pool:
+            yield from pool.map(fetch, starts)
 
     def _page(self, call: Call, start: int, size: int) -> Page:
         params = {"from": str(start), "size": str(size), **call.params}

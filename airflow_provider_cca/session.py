@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from http.client import HTTPException
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any, TypeVar
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import SplitResult, urljoin, urlsplit
 from weakref import WeakSet
 
 import requests
@@ -131,6 +131,11 @@ class CcaSession:
         self._account = _account(config)
         self._adapter = _InterruptibleAdapter(pool_maxsize=config.max_connections)
         self._requests = requests.Session()
+        # The environment is read here, once: requests would do so at each request, and put an entry of
+        # .netrc in the place of the token.
+        self._requests.trust_env = False
+        self._requests.verify = config.verify if config.verify is not True else _environment_bundle()
+        self._environment_proxies: dict[str, dict[str, str]] = {}
         self._requests.mount("https://", self._adapter)
         self._requests.mount("http://", self._adapter)
         self._requests.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
@@ -196,8 +201,11 @@ class CcaSession:
                 url,
                 call.what,
                 params=params,
-                headers={"Accept": call.accept, **({"Accept-Encoding": "identity"} if call.file else {})},
-                auth=_Bearer(token.value),
+                headers={
+                    "Accept": call.accept,
+                    "Authorization": f"Bearer {token.value}",
+                    **({"Accept-Encoding": "identity"} if call.file else {}),
+                },
             )
             if not response.is_redirect:
                 return response
@@ -214,10 +222,7 @@ class CcaSession:
                 stream=True,
                 allow_redirects=False,
                 timeout=(self.config.connect_timeout, self.config.read_timeout),
-                verify=self.config.verify,
-                proxies={"http": self.config.proxy, "https": self.config.proxy}
-                if self.config.proxy
-                else None,
+                proxies=self._proxies(urlsplit(url)),
                 **kwargs,
             )
         log.debug(
@@ -228,6 +233,13 @@ class CcaSession:
             time.monotonic() - started,
         )
         return response
+
+    def _proxies(self, url: SplitResult) -> dict[str, str]:
+        if self.config.proxy:
+            return {"http": self.config.proxy, "https": self.config.proxy}
+        if url.netloc not in self._environment_proxies:
+            self._environment_proxies[url.netloc] = requests.utils.get_environ_proxies(url.geturl())
+        return self._environment_proxies[url.netloc]
 
     def _check(self, url: str) -> None:
         check_link(
@@ -248,9 +260,7 @@ class CcaSession:
         """POST /v1/oauth/token (§3.3). A redirect is not followed: it would take the password elsewhere."""
         what = f"the login of {self.config.account}"
         body = {"accountName": self.config.account, "accountPassword": self.config.password}
-        response = self._send(
-            "POST", f"{self.config.api_root}/v1/oauth/token", what, json=body, auth=_no_netrc
-        )
+        response = self._send("POST", f"{self.config.api_root}/v1/oauth/token", what, json=body)
         try:
             if response.status_code in {400, 401, 403, 406}:
                 raise Unauthorized(
@@ -339,19 +349,8 @@ class CcaSession:
         )
 
 
-@dataclass(frozen=True)
-class _Bearer(requests.auth.AuthBase):
-    """As `auth`, since requests would put a .netrc entry over a header that is set by hand."""
-
-    token: str = field(repr=False)
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers["Authorization"] = f"Bearer {self.token}"
-        return request
-
-
-def _no_netrc(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    return request
+def _environment_bundle() -> bool | str:
+    return os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
 
 
 def _json_object(response: requests.Response, what: str) -> dict[str, Any]:

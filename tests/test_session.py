@@ -329,6 +329,30 @@ def test_a_netrc_does_not_replace_the_token(
     assert server.last_request.headers["Authorization"] == "Bearer tok-1"
 
 
+def test_proxy_and_ca_bundle_of_the_environment_are_used(
+    server: requests_mock.Mocker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("https_proxy", "http://proxy.example:3128")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/etc/ours.pem")
+    server.get(f"{ROOT}/v1/cdr", json=EMPTY)
+    with CcaClient(CcaConfig("a", "b")) as client:
+        client.sites()
+    assert server.last_request.proxies["https"] == "http://proxy.example:3128"
+    assert server.last_request.verify == "/etc/ours.pem"
+
+
+def test_proxy_and_ca_bundle_of_the_connection_come_first(
+    server: requests_mock.Mocker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("https_proxy", "http://proxy.example:3128")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/etc/ours.pem")
+    server.get(f"{ROOT}/v1/cdr", json=EMPTY)
+    with CcaClient(CcaConfig("a", "b", proxy="http://mine:1", verify="/mine.pem")) as client:
+        client.sites()
+    assert server.last_request.proxies["https"] == "http://mine:1"
+    assert server.last_request.verify == "/mine.pem"
+
+
 def test_nothing_secret_is_logged(
     sim: Simulator, client: CcaClient, caplog: pytest.LogCaptureFixture
 ) -> None:
