@@ -95,7 +95,7 @@ def _one_pass(
     total, step = first.total, len(first.items)
     if step > total or (total and not step):
         raise _Unsettled(total, step)
-    if total > MAX_ENTRIES:
+    if total > MAX_ENTRIES or total > step * MAX_PAGES:
         raise _too_long(what, total, step)
     found: dict[int, Sequence[Entry]] = {0: first.items}
     gaps = [(start, min(start + step, total)) for start in range(step, total, step or 1)]
