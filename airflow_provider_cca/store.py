@@ -251,7 +251,8 @@ class _Temporary:
             self._path.replace(self._final)
 
     def discard(self) -> None:
-        with suppress(FileNotFoundError):
+        """Forget what was not published. Never raises: something else went wrong already."""
+        with suppress(OSError):
             self._path.unlink()
         os.close(self._fd)
 

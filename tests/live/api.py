@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, time
 from typing import Any
 
@@ -67,6 +68,29 @@ class AirflowApi:
         )
         return int(answer["id"])
 
+    def trigger(self, dag_id: str, conf: Mapping[str, Any]) -> str:
+        """What the button "Trigger" does with the values of its form; returns the run's id."""
+        body = {"logical_date": None, "conf": dict(conf)}
+        return str(self._call("POST", f"/api/v2/dags/{dag_id}/dagRuns", json=body)["dag_run_id"])
+
+    def run(self, dag_id: str, run_id: str) -> dict[str, Any]:
+        """One run."""
+        return dict(self._call("GET", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}"))
+
+    def task(self, dag_id: str, run_id: str, task_id: str) -> dict[str, Any]:
+        """One task of a run."""
+        return dict(self._call("GET", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}"))
+
+    def mark_failed(self, dag_id: str, run_id: str, task_id: str) -> None:
+        """What the button "Mark as failed" of a task does: one that runs is ended."""
+        path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}"
+        self._call("PATCH", path, json={"new_state": "failed"})
+
+    def clear_failed(self, dag_id: str, run_id: str) -> None:
+        """What the button "Clear" does: the failed tasks of the run are run again."""
+        body = {"dry_run": False, "dag_run_id": run_id, "only_failed": True}
+        self._call("POST", f"/api/v2/dags/{dag_id}/clearTaskInstances", json=body)
+
     def is_backfill_marked_done(self, backfill_id: int) -> bool:
         """Whether Airflow has noticed that it is done, which it does twice a minute."""
         return self._call("GET", f"/api/v2/backfills/{backfill_id}")["completed_at"] is not None
@@ -84,6 +108,21 @@ class AirflowApi:
             logical_date_lte=_end(last).isoformat(),
             order_by="logical_date",
         )
+
+    def backfill_count(self, dag_id: str, first: date, last: date, *states: str) -> int:
+        """How many of these runs are in one of the states; cheap, however many there are."""
+        answer = self._call(
+            "GET",
+            f"/api/v2/dags/{dag_id}/dagRuns",
+            params={
+                "run_type": "backfill",
+                "state": states,
+                "logical_date_gte": _start(first).isoformat(),
+                "logical_date_lte": _end(last).isoformat(),
+                "limit": 1,
+            },
+        )
+        return int(answer["total_entries"])
 
     def task_states(self, dag_id: str, run_id: str) -> dict[str, str | None]:
         """Task id (with its map index, when it has one) -> state."""

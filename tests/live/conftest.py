@@ -6,16 +6,12 @@ import pytest
 
 from airflow_provider_cca.simulator import Simulator
 
+from .hurry import SETTINGS, hurry, impatient
 from .processes import children
 from .stack import airflow_stack
 
-# A cluster policy, so that the DAGs themselves are tested as they are shipped.
-HURRY = '''
-def task_policy(task):
-    """Look every two seconds where production looks every few minutes."""
-    if hasattr(task, "poke_interval"):
-        task.poke_interval = 2
-'''
+# Longer than a killed task may take to end, so that a stalled read does not end by itself meanwhile.
+READ_TIMEOUT_SECONDS = 10
 
 
 @pytest.fixture(scope="session")
@@ -32,10 +28,16 @@ def store(tmp_path_factory):
 @pytest.fixture(scope="session")
 def airflow(cca, store, tmp_path_factory):
     home = tmp_path_factory.mktemp("airflow")
-    (home / "config").mkdir()
-    (home / "config" / "airflow_local_settings.py").write_text(HURRY)
+    hurry(home)
     with (
         children(home) as processes,
-        airflow_stack(processes, connection=cca.connection_json, storage=store, scheduled=False) as stack,
+        airflow_stack(
+            processes,
+            connection=impatient(cca, READ_TIMEOUT_SECONDS),
+            storage=store,
+            scheduled=False,
+            # What is looked for in all that Airflow stores must not be there at the most talkative level.
+            settings=SETTINGS | {"AIRFLOW__LOGGING__LOGGING_LEVEL": "DEBUG"},
+        ) as stack,
     ):
         yield stack

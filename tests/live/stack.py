@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from .api import FINISHED, AirflowApi
@@ -131,11 +132,12 @@ def airflow_stack(
     dags: Path = ROOT / "dags",
     port: int = API_PORT,
     scheduled: bool = True,
+    settings: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[Stack]:
     """Start an Airflow in the home of `processes` and stop it at the end, whatever happens in between.
 
     `connection` is the connection `cca_default` as JSON, `storage` the value of the Variable `cca_storage`.
-    Unless `scheduled`, runs come from backfills and triggers alone.
+    Unless `scheduled`, runs come from backfills and triggers alone. `settings` are added to the environment.
     """
     home = processes.home
     keys = Secrets.of(home)
@@ -144,6 +146,7 @@ def airflow_stack(
         "AIRFLOW_CONN_CCA_DEFAULT": connection,
         "AIRFLOW_VAR_CCA_STORAGE": str(storage),
         "AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": str(scheduled),
+        **settings,
     }
     with postgres(home / "postgres") as database:
 
