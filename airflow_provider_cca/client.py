@@ -39,17 +39,20 @@ class Listing:
             log.warning("%s", error)
             self.failures[scope] = error
 
-    def raise_failures(self) -> None:
-        """Raise PartlyLanded that names the scopes that failed, if any did."""
+    def raise_failures(self, landing: PartlyLanded | None = None) -> None:
+        """Raise PartlyLanded that names the scopes that failed, if any did, and what failed in `landing`."""
         if not self.failures:
             return
         names = ", ".join(str(scope.site or scope) for scope in list(self.failures)[:20])
         error, asked = next(iter(self.failures.values())), len(self.failures) + len(self.scopes)
+        retryable = any(error.retryable for error in (*self.failures.values(), *filter(None, [landing])))
         raise PartlyLanded(
-            f"{len(self.failures)} of {asked} could not be listed, the others "
-            f"have landed: {names}{', …' if len(self.failures) > 20 else ''}. The first: {error}",
-            failures={str(scope): error.as_dict() for scope, error in self.failures.items()},
-            retryable=any(error.retryable for error in self.failures.values()),
+            f"{len(self.failures)} of {asked} could not be listed, the others were: {names}"
+            f"{', …' if len(self.failures) > 20 else ''}. The first: {error}"
+            f"{f'. {landing}' if landing else ''}",
+            failures={str(scope): error.as_dict() for scope, error in self.failures.items()}
+            | (dict(landing.failures) if landing else {}),
+            retryable=retryable,
         ) from error
 
 
@@ -139,7 +142,7 @@ class CcaClient:
         and TransientError also in the middle of the body.
         """
         # A link without a host would be the API's own.
-        link = urljoin(self.config.api_root, file.link)
+        link = urljoin(f"{self.config.api_root}/", file.link.strip().replace(" ", "%20"))
         return self.session.stream(
             Call(
                 link,

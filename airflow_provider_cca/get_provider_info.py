@@ -7,18 +7,20 @@ from typing import Any
 
 def get_provider_info() -> dict[str, Any]:
     """Entry point of group `apache_airflow_provider`."""
-    from airflow_provider_cca import __version__
+    from airflow_provider_cca import __version__, form
 
     return {
         "package-name": "airflow-provider-cca",
-        "name": "Cisco Cloud Connected Audio (CCA)",
+        "name": form.NAME,
         "description": "Files Download API v7.1 of Cisco's Cloud Connected Audio: CDR and peak-port files",
         "versions": [__version__],
         "connection-types": [
             {
-                "connection-type": "cca",
+                "connection-type": form.CONNECTION_TYPE,
                 "hook-class-name": "airflow_provider_cca.hooks.CcaHook",
-                "hook-name": "Cisco Cloud Connected Audio (CCA)",
+                "hook-name": form.NAME,
+                "ui-field-behaviour": form.FIELD_BEHAVIOUR,
+                "conn-fields": form.provider_info_fields(),
             }
         ],
     }

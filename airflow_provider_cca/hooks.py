@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import AirflowFailException, AirflowNotFoundException, mask_secret
 from airflow.sdk import BaseHook, Connection
+from airflow.sdk.log import mask_secret
 
+from airflow_provider_cca import form
+from airflow_provider_cca.compat import AirflowFailException, AirflowNotFoundException
 from airflow_provider_cca.config import DEFAULT_DOWNLOAD_HOSTS, DEFAULT_HOST, CcaConfig
 from airflow_provider_cca.errors import CcaError, InvalidConnection
+from airflow_provider_cca.links import is_host
 from airflow_provider_cca.reports import MAX_CONNECTIONS
 from airflow_provider_cca.site_list import SiteRow, rows, whole
 
 if TYPE_CHECKING:
     from airflow_provider_cca.client import CcaClient
-
-UI_FIELD_BEHAVIOUR: dict[str, Any] = {
-    "hidden-fields": [],
-    "relabeling": {"login": "Machine account", "password": "Machine account password"},
-    "placeholders": {"host": DEFAULT_HOST, "schema": "https"},
-}
-"""How the connection form shows the standard fields."""
 
 
 class CcaHook(BaseHook):
@@ -34,8 +31,8 @@ class CcaHook(BaseHook):
 
     conn_name_attr = "cca_conn_id"
     default_conn_name = "cca_default"
-    conn_type = "cca"
-    hook_name = "Cisco Cloud Connected Audio (CCA)"
+    conn_type = form.CONNECTION_TYPE
+    hook_name = form.NAME
 
     def __init__(self, cca_conn_id: str = default_conn_name, attempts: int = 6) -> None:
         super().__init__()
@@ -44,7 +41,11 @@ class CcaHook(BaseHook):
 
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
-        return {key.replace("-", "_"): value for key, value in UI_FIELD_BEHAVIOUR.items()}
+        return {key.replace("-", "_"): value for key, value in form.FIELD_BEHAVIOUR.items()}
+
+    @classmethod
+    def get_connection_form_widgets(cls) -> dict[str, Any]:
+        return form.widgets()
 
     def get_conn(self) -> CcaClient:
         """A client; use it in a `with` block. Raises InvalidConnection when the connection cannot be used."""
@@ -103,7 +104,7 @@ def config_from(connection: Connection) -> CcaConfig:
         account=connection.login or "",
         password=connection.password or "",
         host=(connection.host or DEFAULT_HOST).strip(),
-        schema=connection.schema or "https",
+        schema=(connection.schema or "https").lower(),
         port=connection.port,
         download_hosts=_read(extra, "download_hosts", _hosts, DEFAULT_DOWNLOAD_HOSTS),
         allow_http=_read(extra, "allow_http", _flag, False),
@@ -126,10 +127,15 @@ def _read(extra: Mapping[str, Any], name: str, kind: Callable[[Any], Any], defau
 
 
 def _hosts(value: Any) -> tuple[str, ...]:
-    hosts = value.split(",") if isinstance(value, str) else value
-    if not isinstance(hosts, list) or not all(isinstance(host, str) for host in hosts):
+    """A list, the JSON text of one, or names separated by commas; "*." before a name says nothing new."""
+    if isinstance(value, str):
+        value = json.loads(value) if value.lstrip().startswith("[") else value.split(",")
+    if not isinstance(value, list) or not all(isinstance(host, str) for host in value):
         raise TypeError
-    return tuple(host.strip() for host in hosts if host.strip())
+    hosts = tuple(host.strip().removeprefix("*.").lstrip(".") for host in value if host.strip())
+    if not all(is_host(host) for host in hosts):
+        raise ValueError
+    return hosts
 
 
 def _flag(value: Any) -> bool:

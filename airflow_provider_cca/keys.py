@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from hashlib import sha256
 from operator import attrgetter
-from urllib.parse import quote
+from unicodedata import normalize
 
 from airflow_provider_cca.manifest import LandedFile
 from airflow_provider_cca.models import Partition, RemoteFile, Scope
@@ -20,20 +20,27 @@ from airflow_provider_cca.models import Partition, RemoteFile, Scope
 MAX_KEY_BYTES = 180
 """Below the 255 bytes that file systems allow one name, with room for a temporary's suffix."""
 
-_PLAIN = " ()+,=@~"
+_UNSAFE = frozenset('%/\\*?#[]"<>|:')
+"""`%` so that different names stay different; the others mean something to file systems, globs or URLs."""
 
 
 def safe_name(text: str) -> str:
-    """The text as one plain name: everything unusual percent-encoded, cut with a hash when too long.
+    """The text as one plain name: what is unsafe or cannot be printed is percent-encoded.
 
-    Engines skip names that begin with `_` or `.`, so those are encoded too.
+    A name that is too long is cut, with a hash. Engines skip names that begin with `_` or `.`, so those
+    are encoded as well.
     """
-    name = quote(text, safe=_PLAIN, errors="surrogatepass")
+    name = "".join(c if c.isprintable() and c not in _UNSAFE else _encoded(c) for c in text)
     if name[:1] in {"_", "."}:
-        name = f"%{ord(name[0]):02X}{name[1:]}"
-    if len(name) > MAX_KEY_BYTES:
-        name = _marked(re.sub(r"%[0-9A-F]?$", "", name[: MAX_KEY_BYTES - 40]), _extension(name), text)
+        name = _encoded(name[0]) + name[1:]
+    if len(name.encode()) > MAX_KEY_BYTES:
+        start = name.encode()[: MAX_KEY_BYTES - 40].decode(errors="ignore")
+        name = _marked(re.sub(r"%[0-9A-F]?$", "", start), _extension(name), text)
     return name
+
+
+def _encoded(character: str) -> str:
+    return "".join(f"%{byte:02X}" for byte in character.encode(errors="surrogatepass"))
 
 
 def folder_of(scope: Scope, partition: Partition) -> str:
@@ -54,7 +61,7 @@ def assign_keys(files: Iterable[RemoteFile], landed: Iterable[LandedFile]) -> li
     :param landed: What the manifest holds.
     """
     free = {entry.key: entry for entry in landed}
-    taken = {key.casefold() for key in free}
+    taken = {_folded(key) for key in free}
     keys: dict[int, str] = {}
     ordered = sorted(files, key=lambda f: (f.created_on, f.id, f.name, f.md5))
     # Files can share an id and a name: the one that was landed comes before one whose content changed.
@@ -72,11 +79,16 @@ def assign_keys(files: Iterable[RemoteFile], landed: Iterable[LandedFile]) -> li
 def _free_key(file: RemoteFile, taken: set[str]) -> str:
     plain = key = safe_name(file.name or file.id)
     extension, identity = _extension(plain), f"{file.id}\n{file.name}\n{file.md5}"
-    while key.casefold() in taken:
+    while _folded(key) in taken:
         key = _marked(plain.removesuffix(extension), extension, identity)
         identity += "\n"
-    taken.add(key.casefold())
+    taken.add(_folded(key))
     return key
+
+
+def _folded(key: str) -> str:
+    """Equal for keys that some file system takes for the same."""
+    return normalize("NFC", normalize("NFC", key).casefold())
 
 
 def _marked(stem: str, extension: str, identity: str) -> str:

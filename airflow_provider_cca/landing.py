@@ -119,10 +119,14 @@ class Landing:
     def _plan(self, scope: Scope, partition: Partition, files: Sequence[RemoteFile]) -> _Plan:
         folder = folder_of(scope, partition)
         self.store.sweep(folder)
-        present = self.retry.call(lambda: self.store.sizes(folder))
-        before = self._manifest(folder) if MANIFEST_NAME in present else None
+        before, present = self._look(folder)
         wanted = assign_keys(files, before.files if before else ())
         return _Plan(scope, partition, folder, before, present, wanted)
+
+    def _look(self, folder: str) -> tuple[Manifest | None, Mapping[str, int]]:
+        """The manifest of a folder, and the sizes of what is there."""
+        present = self.retry.call(lambda: self.store.sizes(folder))
+        return (self._manifest(folder) if MANIFEST_NAME in present else None), present
 
     def _manifest(self, folder: str) -> Manifest | None:
         try:
@@ -162,21 +166,38 @@ class Landing:
         log.debug("Landed %s: %d bytes in %.3f s", key, file.size, time.monotonic() - started)
 
     def _finish(self, plan: _Plan) -> Landed:
-        entries = sorted((*plan.kept(), *(entry for entry, _ in plan.transfers)), key=lambda e: e.key)
-        manifest = _manifest_of(plan.scope, plan.partition, entries)
-        key = f"{plan.folder}/{MANIFEST_NAME}"
-        if plan.before is None or plan.before.files != manifest.files:
-            self.retry.call(lambda: self.store.write(key, manifest.to_json()))
-        downloaded = sum(transfer.result() for _, transfer in plan.transfers)
+        entries = _by_key((*plan.kept(), *(entry for entry, _ in plan.transfers)))
+        if plan.before is None or plan.before.files != entries:
+            entries = self._write_manifest(plan, entries)
+        size, downloaded = (
+            sum(e.size for e in entries),
+            sum(transfer.result() for _, transfer in plan.transfers),
+        )
         log.info(
             "%s %s: %d files, %d bytes, %d downloaded",
             plan.scope,
             plan.partition,
             len(entries),
-            manifest.total_bytes,
+            size,
             downloaded,
         )
-        return Landed(plan.scope, plan.partition, key, len(entries), manifest.total_bytes, downloaded)
+        key = f"{plan.folder}/{MANIFEST_NAME}"
+        return Landed(plan.scope, plan.partition, key, len(entries), size, downloaded)
+
+    def _write_manifest(self, plan: _Plan, ours: Sequence[LandedFile]) -> tuple[LandedFile, ...]:
+        """Write our entries, and those that another task has put there since we looked."""
+        with self.store.lock(plan.folder):
+            manifest, present = self._look(plan.folder)
+            taken = {entry.key for entry in ours} | plan.known.keys()
+            theirs = [
+                entry
+                for entry in (manifest.files if manifest else ())
+                if entry.key not in taken and present.get(entry.key) == entry.size
+            ]
+            entries = _by_key((*ours, *theirs))
+            content = _manifest_of(plan.scope, plan.partition, entries).to_json()
+            self.retry.call(lambda: self.store.write(f"{plan.folder}/{MANIFEST_NAME}", content))
+        return entries
 
 
 def verified(chunks: Iterator[bytes], file: RemoteFile) -> Generator[bytes]:
@@ -214,6 +235,10 @@ def _manifest_of(scope: Scope, partition: Partition, entries: Iterable[LandedFil
     return Manifest(scope.report.name, described, tuple(entries), iso(datetime.now(UTC)))
 
 
+def _by_key(entries: Iterable[LandedFile]) -> tuple[LandedFile, ...]:
+    return tuple(sorted(entries, key=lambda entry: entry.key))
+
+
 def _entry(file: RemoteFile, key: str) -> LandedFile:
     expires_on = iso(file.expires_on) if file.expires_on else None
     return LandedFile(file.id, file.name, key, file.size, file.md5, iso(file.created_on), expires_on)
@@ -238,9 +263,10 @@ def _raise_failures(plans: Sequence[_Plan]) -> None:
     if not failures:
         return
     wanted = sum(len(plan.transfers) for plan in plans)
-    shown = "; ".join(str(error) for error in list(failures.values())[:3])
+    shown = "; ".join(f"{key}: {error}" for key, error in list(failures.items())[:3])
     raise PartlyLanded(
-        f"{len(failures)} of {wanted} files could not be landed, the others were. {shown}"
+        f"{len(failures)} of {wanted} files could not be landed"
+        f"{', the others were' if len(failures) < wanted else ''}. {shown}"
         + (f"; and {len(failures) - 3} more" if len(failures) > 3 else ""),
         failures={key: error.as_dict() for key, error in failures.items()},
         retryable=any(error.retryable for error in failures.values()),

@@ -13,7 +13,9 @@ import pendulum
 from airflow_provider_cca.errors import InvalidArgument, MalformedListing, UnreadableAnswer
 from airflow_provider_cca.reports import RETENTION_DAYS, Grain, Report, check_listing, report_named
 
-_STAMP = re.compile(r"(\d{1,2})/(\d{1,2})/([1-9]\d{3})T(\d{2}):(\d{2}):(\d{2})([+-]\d{4}|Z)", re.ASCII)
+_STAMP = re.compile(
+    r"(\d{1,2})/(\d{1,2})/([1-9]\d{3})T(\d{1,2}):(\d{2}):(\d{2})(?:\.\d+)?([+-]\d{2}:?\d{2}|Z)", re.ASCII
+)
 _MD5 = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _INTEGER = re.compile(r"\d{1,18}", re.ASCII)
 
@@ -141,8 +143,8 @@ class Site:
     @classmethod
     def from_api(cls, item: Mapping[str, Any]) -> Site:
         """From an entry of the site listing; raises MalformedListing without a name."""
-        name = item.get("siteName")
-        if not isinstance(name, str) or not name:
+        name = _text(item.get("siteName"))
+        if not name:
             raise MalformedListing(f"a site without a siteName (§3.5.1): {_excerpt(item)}")
         return cls(name, parse_stamp(item.get("lastSiteUpdate")))
 
@@ -265,7 +267,7 @@ def by_partition(files: Iterable[RemoteFile]) -> dict[tuple[Scope, Partition], l
 def _name(item: Mapping[str, Any]) -> str:
     """`fileName`, or for cdr the metadata entry `humanReadableFileName`; "" when the API gives none."""
     name = item.get("fileName")
-    if not isinstance(name, str):
+    if not isinstance(name, str) or not name:
         metadata = item.get("metadata")
         entries = metadata if isinstance(metadata, list) else []
         values = [
@@ -282,7 +284,9 @@ def _text(value: object) -> str | None:
 
 
 def _count(value: object) -> int | None:
-    if isinstance(value, str) and _INTEGER.fullmatch(value):
+    if (isinstance(value, str) and _INTEGER.fullmatch(value)) or (
+        isinstance(value, float) and value.is_integer()
+    ):
         value = int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 

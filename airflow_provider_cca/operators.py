@@ -8,11 +8,10 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import AirflowSkipException
 from airflow.sdk import BaseOperator, Context
 
-from airflow_provider_cca.arguments import check_arguments
-from airflow_provider_cca.errors import InvalidArgument, OutsideRetention
+from airflow_provider_cca.arguments import check_arguments, check_destination, is_open
+from airflow_provider_cca.errors import DestinationUnusable, InvalidArgument, PartlyLanded
 from airflow_provider_cca.hooks import CcaHook, airflow_errors
 from airflow_provider_cca.models import Partition, RemoteFile, Scope, by_partition
 from airflow_provider_cca.reports import REPORTS, report_named
@@ -106,7 +105,10 @@ class CcaListFilesOperator(CcaOperator):
             asked = partitions_of_run(context, scope.report, self.partition, self.partition_end)
             if self.by == "creation":
                 asked.check_retention()
-            return [file.as_dict() for file in client.files(scope, asked.first, asked.last, self.by)]
+            files = client.files(scope, asked.first, asked.last, self.by)
+            if self.by == "creation":
+                asked.may_be_empty(asked.first, files)
+            return [file.as_dict() for file in files]
 
 
 class CcaLandingOperator(CcaOperator):
@@ -117,6 +119,7 @@ class CcaLandingOperator(CcaOperator):
 
     def __init__(self, *, destination: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        check_destination(destination)
         self.destination = destination
 
     def store(self) -> Store:
@@ -125,19 +128,15 @@ class CcaLandingOperator(CcaOperator):
 
         from airflow_provider_cca.store import Store
 
-        destination = str(self.destination or "").strip()
-        if not destination or destination == "None":
-            raise InvalidArgument(
-                "the destination is empty: set the Airflow Variable cca_storage, or give destination=…",
-                argument="destination",
-            )
-        if "://" not in destination and not destination.startswith("/"):
-            raise InvalidArgument(
-                f"destination {destination!r} is a relative path, another folder on every worker: "
-                "give an absolute path or a URL",
-                argument="destination",
-            )
-        return Store.at(ObjectStoragePath(destination))
+        destination = str(self.destination or "").strip().removeprefix("None")
+        check_destination(destination)
+        try:
+            return Store.at(ObjectStoragePath(destination))
+        except (ValueError, ImportError) as error:
+            raise DestinationUnusable(
+                f"destination {destination!r} cannot be opened ({error}): install the provider of its store, "
+                "for s3:// with pip install 'airflow-provider-cca[s3]'"
+            ) from error
 
     def land(
         self, client: CcaClient, partitions: Mapping[tuple[Scope, Partition], list[RemoteFile]]
@@ -166,14 +165,16 @@ class CcaDownloadFilesOperator(CcaLandingOperator):
 
     def __init__(self, *, files: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        if not is_open(files):
+            self._parsed(files)
         self.files = files
 
     def execute(self, context: Context) -> dict[str, Any]:
         with self.connected() as client:
-            return summary(self.land(client, by_partition(self._given())))
+            return summary(self.land(client, by_partition(self._parsed(self.files))))
 
-    def _given(self) -> list[RemoteFile]:
-        files = self.files
+    @staticmethod
+    def _parsed(files: Any) -> list[RemoteFile]:
         if isinstance(files, str):
             try:
                 files = json.loads(files)
@@ -184,7 +185,7 @@ class CcaDownloadFilesOperator(CcaLandingOperator):
                 "files is not a list: give the output of CcaListFilesOperator, or a part of it",
                 argument="files",
             )
-        return [RemoteFile.from_dict(file) for file in files]
+        return list(dict.fromkeys(RemoteFile.from_dict(file) for file in files))
 
 
 class CcaToObjectStorageOperator(CcaLandingOperator):
@@ -234,13 +235,20 @@ class CcaToObjectStorageOperator(CcaLandingOperator):
             asked.check_retention()
             scopes = [Scope(report, site, self.level or None) for site in self._sites()]
             listing = client.files_of_all(scopes, asked.first, asked.last)
+            listed = by_partition(listing.files)
             # A partition without files gets a manifest too: it says that there were none.
-            partitions: dict[tuple[Scope, Partition], list[RemoteFile]] = {
+            empty: dict[tuple[Scope, Partition], list[RemoteFile]] = {
                 (scope, partition): []
                 for scope in listing.scopes
                 for partition in asked.first.until(asked.last)
+                if asked.may_be_empty(partition, listing.files)
             }
-            landed = self.land(client, partitions | by_partition(listing.files))
+            partitions = empty | listed
+            try:
+                landed = self.land(client, partitions)
+            except PartlyLanded as error:
+                listing.raise_failures(error)
+                raise
             listing.raise_failures()
         facts = {"report": self.report, "partition": str(asked.first), **summary(landed)}
         if len(partitions) == 1:
@@ -251,7 +259,7 @@ class CcaToObjectStorageOperator(CcaLandingOperator):
     def _sites(self) -> Sequence[str | None]:
         if self.site is None or isinstance(self.site, str):
             return [self.site or None]
-        return list(dict.fromkeys(self.site))
+        return list(dict.fromkeys(self.site)) or [None]
 
 
 class CcaSiteListToObjectStorageOperator(CcaLandingOperator):
@@ -268,6 +276,7 @@ class CcaSiteListToObjectStorageOperator(CcaLandingOperator):
 
     def __init__(self, *, snapshot_date: str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        check_arguments(report="cdr_compressed", partition=snapshot_date)
         self.snapshot_date = snapshot_date
 
     def execute(self, context: Context) -> dict[str, Any]:
@@ -283,14 +292,13 @@ class CcaSiteListToObjectStorageOperator(CcaLandingOperator):
         return {**facts, "manifest": self.url(landed.manifest)}
 
     def _refuse_other_days(self, context: Context, today: Partition) -> None:
-        reason = "the API gives the list of sites as it is today and keeps no history of it (§3.7)"
+        """A scheduled run may come late: it stores what there is. Others are about a day that is gone."""
         asked = partitions_of_run(context, REPORTS["site_list"], self.snapshot_date)
-        if asked.first == today:
-            return
-        if self.snapshot_date and self.snapshot_date != "None":
-            raise OutsideRetention(f"there is no site list of {asked.first}: {reason}")
-        if run_type(context) == "backfill":
-            raise AirflowSkipException(f"There is no site list of {asked.first}: {reason}")
+        if asked.first != today and run_type(context) != "scheduled":
+            asked.refuse(
+                f"there is no site list of {asked.first}: the API gives the list as it is today and keeps no "
+                "history of it (§3.7)"
+            )
 
 
 def summary(landed: Sequence[Landed]) -> dict[str, Any]:

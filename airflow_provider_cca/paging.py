@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, pairwise
 from typing import Any
 
 from airflow_provider_cca.errors import IncompleteListing, UnreadableAnswer
@@ -65,20 +65,23 @@ def collect(
     Raises IncompleteListing when the listing does not settle in 5 passes.
     """
     unsettled = _Unsettled(0, 0)
+    before: list[list[str]] | None = None
     for attempt in range(1, PASSES + 1):
         if attempt > 1:
             pause(attempt - 1)
         try:
             total, pages = _one_pass(fetch, what, side_by_side)
         except _Unsettled as signal:
-            unsettled = signal
+            unsettled, before = signal, None
             continue
         unique = _without_repeats(chain.from_iterable(pages))
-        # Repeats mean that entries moved between two pages, and others may have been missed. Only within
-        # one single page can nothing have moved: there the server really lists them twice.
-        if len(unique) == total or len(pages) == 1:
+        # Repeats mean that entries moved between two pages, and others may have been missed: unless the
+        # next pass gives the very same ones, which the server then really lists twice.
+        now = [[_identity(entry) for entry in page] for page in pages]
+        stable = now == before and sum(map(len, now)) == total and not _overlap(now)
+        if len(unique) == total or len(pages) == 1 or stable:
             return list(unique.values())
-        unsettled = _Unsettled(total, len(unique))
+        unsettled, before = _Unsettled(total, len(unique)), now
     raise IncompleteListing(
         f"{what} says it has {unsettled.expected} entries but gave {unsettled.received}, "
         f"{PASSES} times over: try again later",
@@ -98,16 +101,19 @@ def _one_pass(
     if total > MAX_ENTRIES or total > step * MAX_PAGES:
         raise _too_long(what, total, step)
     found: dict[int, Sequence[Entry]] = {0: first.items}
-    gaps = [(start, min(start + step, total)) for start in range(step, total, step or 1)]
+    gaps = [(step, total)] if step < total else []
     while gaps:
         if len(found) + len(gaps) > MAX_PAGES:
             raise _too_long(what, total, step)
         pages = side_by_side(fetch, [start for start, _ in gaps])
-        gaps = [
+        rests = [
             rest
             for (start, end), page in zip(gaps, pages, strict=True)
             for rest in _fill(found, page, start, end, total)
         ]
+        # Pages can differ in length: what is left is asked for in steps of the longest one so far.
+        step = max(map(len, found.values()))
+        gaps = [(at, min(at + step, end)) for start, end in rests for at in range(start, end, step)]
     return total, [found[start] for start in sorted(found)]
 
 
@@ -130,10 +136,19 @@ def _too_long(what: str, total: int, step: int) -> IncompleteListing:
     )
 
 
+def _identity(entry: Entry) -> str:
+    """Equal for repeats. Two files can share an id in this API, so the name and the checksum count too."""
+    checksum = str(entry.get("checksum")).lower()
+    return repr([*(entry.get(name) for name in ("id", "siteName", "fileName", "metadata")), checksum])
+
+
 def _without_repeats(entries: Iterable[Entry]) -> dict[str, Entry]:
-    """Each entry once. Two files can share an id in this API, so the name and the checksum count too."""
     unique: dict[str, Entry] = {}
     for entry in entries:
-        identity = [entry.get(name) for name in ("id", "siteName", "fileName", "metadata", "checksum")]
-        unique.setdefault(repr(identity), entry)
+        unique.setdefault(_identity(entry), entry)
     return unique
+
+
+def _overlap(pages: Sequence[Sequence[str]]) -> bool:
+    """Whether a page begins with what the one before it held: the server pages by offsets of its own."""
+    return any(second[0] in first for first, second in pairwise(pages))

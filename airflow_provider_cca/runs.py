@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NoReturn
 
-from airflow.providers.common.compat.sdk import AirflowSkipException
 from airflow.sdk import Param
 
+from airflow_provider_cca.compat import AirflowSkipException
 from airflow_provider_cca.errors import InvalidArgument, OutsideRetention
-from airflow_provider_cca.models import Partition
+from airflow_provider_cca.models import Partition, RemoteFile
 from airflow_provider_cca.reports import RETENTION_DAYS, Grain, Report
 
 
@@ -37,6 +37,18 @@ class Asked:
             self.refuse(f"{self.first} cannot be landed any more: {reason}")
         if not self.last.begun(now):
             self.refuse(f"{self.last} cannot be landed yet: in UTC it is {now:%Y-%m-%d}")
+
+    def may_be_empty(self, partition: Partition, listed: Sequence[RemoteFile]) -> bool:
+        """Whether a listing without files of this partition means that there never were any.
+
+        Not on the days on which its files are being deleted. Raises as `check_retention` does when that
+        leaves nothing of what was asked for.
+        """
+        if not partition.fading(datetime.now(UTC)) or any(file.partition == partition for file in listed):
+            return True
+        if not listed and self.first == self.last:
+            self.refuse(f"{partition} cannot be landed any more: its last files are gone")
+        return False
 
     def refuse(self, message: str) -> NoReturn:
         """Raise OutsideRetention when asked for by hand, else AirflowSkipException."""
@@ -67,11 +79,14 @@ def partitions_of_run(
     """
     params = context.get("params") or {}
     given, end = _given(partition), _given(partition_end)
+    if not given and not end:
+        given, end = _given(params.get("partition")), _given(params.get("partition_end"))
     if end and not given:
         raise InvalidArgument("partition_end is given without partition", argument="partition_end")
-    if not given:
-        given, end = _given(params.get("partition")), _given(params.get("partition_end"))
-    by_hand = bool(given) or run_type(context) == "manual"
+    # In a backfill or a scheduled run nobody chose this very date, even when a template passes it on.
+    by_hand = run_type(context) not in {"backfill", "scheduled"} and (
+        bool(given) or run_type(context) == "manual"
+    )
     if not given:
         first = last = Partition.of(_date_of(context, report), report.grain)
     else:

@@ -8,15 +8,16 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any, NoReturn
 
-from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, conf
 from airflow.sdk import BaseSensorOperator, Context, PokeReturnValue
 
 from airflow_provider_cca.arguments import check_arguments
-from airflow_provider_cca.errors import CcaError, OutsideRetention
+from airflow_provider_cca.compat import AirflowFailException, AirflowSkipException, conf
+from airflow_provider_cca.errors import CcaError, OutsideRetention, TransientError
 from airflow_provider_cca.hooks import airflow_errors
 from airflow_provider_cca.reports import report_named
+from airflow_provider_cca.retry import LONGEST_RETRY_AFTER
 from airflow_provider_cca.runs import Asked, partitions_of_run
-from airflow_provider_cca.triggers import CcaFilesTrigger, Look
+from airflow_provider_cca.triggers import FAILED_LOOKS, CcaFilesTrigger, Look, Sight
 
 
 class CcaFilesSensor(BaseSensorOperator):
@@ -58,28 +59,41 @@ class CcaFilesSensor(BaseSensorOperator):
         self.deferrable = deferrable
         self.cca_conn_id = cca_conn_id
         self._retry_after = 0.0
+        self._failed_looks = 0
 
     def execute(self, context: Context) -> Any:
         if not self.deferrable:
             return super().execute(context)
-        try:
+        with self._as_users_want():
             done = self.poke(context)
-        except AirflowFailException as error:
-            raise self._as_users_want(error) from error
-        return done.xcom_value if done else self._defer_until_listed(self._look(context))
+            return done.xcom_value if done else self._defer_until_listed(self._look(context))
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
         """Take up after the trigger: its error is raised here, as what it was."""
-        if "error" in event:
-            with airflow_errors(), self._skips(context):
-                raise CcaError.from_dict(event)
-        return self._look(context).xcom(event["files"])
+        with self._as_users_want():
+            error = CcaError.from_dict(event) if "error" in event else None
+            if isinstance(error, TransientError) and self.silent_fail:
+                self.log.error("%s", error)
+                self._defer_until_listed(self._look(context))
+            if error:
+                with airflow_errors(), self._skips(context):
+                    raise error
+            return self._look(context).xcom(event["files"])
 
     def poke(self, context: Context) -> PokeReturnValue:
         with airflow_errors(), self._skips(context):
             self._asked(context).check_retention()
             look = self._look(context)
-            sight = look.now(attempts=6)
+            try:
+                # Between two looks a rescheduled sensor forgets all: it tries again within the one.
+                sight = look.now(attempts=FAILED_LOOKS if self.reschedule else 1)
+                self._failed_looks = 0
+            except TransientError as error:
+                self._failed_looks += 1
+                asked_to_wait = (error.retry_after or 0) > LONGEST_RETRY_AFTER
+                if not asked_to_wait and (self.reschedule or self._failed_looks >= FAILED_LOOKS):
+                    raise
+                sight = Sight(False, 0, str(error), error.retry_after)
         self.log.info("%s", sight.message)
         self._retry_after = sight.retry_after or 0.0
         return PokeReturnValue(sight.ready, look.xcom(sight.files))
@@ -118,9 +132,15 @@ class CcaFilesSensor(BaseSensorOperator):
             timeout=timedelta(seconds=self.timeout),
         )
 
-    def _as_users_want(self, error: Exception) -> Exception:
-        """The same error, or the skip that `soft_fail` and `never_fail` ask for."""
-        return AirflowSkipException(str(error)) if self.soft_fail or self.never_fail else error
+    @contextmanager
+    def _as_users_want(self) -> Iterator[None]:
+        """Skip where `soft_fail` and `never_fail` ask for it, as Airflow does in its other modes."""
+        try:
+            yield
+        except (AirflowFailException, CcaError) as error:
+            if self.never_fail or (self.soft_fail and isinstance(error, AirflowFailException)):
+                raise AirflowSkipException(str(error)) from error
+            raise
 
     def _get_next_poke_interval(
         self, started_at: datetime | float, run_duration: Callable[[], float], poke_count: int

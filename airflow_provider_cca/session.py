@@ -6,9 +6,11 @@ connecting or in the middle of a body, leaves here as one of our errors.
 
 from __future__ import annotations
 
+import html
 import json
 import logging
 import os
+import queue
 import socket
 import threading
 import time
@@ -19,7 +21,7 @@ from datetime import UTC, datetime
 from http.client import HTTPException
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any, TypeVar
-from urllib.parse import SplitResult, urljoin, urlsplit
+from urllib.parse import SplitResult, quote, urljoin, urlsplit
 from weakref import WeakSet
 
 import requests
@@ -50,6 +52,7 @@ CHUNK_BYTES = 256 * 1024
 MAX_JSON_BYTES = 64 * 1024 * 1024
 MAX_MESSAGE_BYTES = 4096
 MAX_REDIRECTS = 5
+MAX_RENEWALS = 5
 RENEWAL_MARGIN_SECONDS = 300.0
 
 
@@ -65,6 +68,8 @@ class Account:
     lock: threading.Lock = field(default_factory=threading.Lock)
     current: Token | None = field(default=None, repr=False)
     renew_at: float = 0.0
+    worked: Token | None = field(default=None, repr=False)
+    """The last token that the server has accepted."""
 
     def token(self, login: Callable[[], Token], refused: Token | None = None) -> Token:
         """The token, a new one if it nears its end or was `refused`: one thread logs in, others wait."""
@@ -129,7 +134,7 @@ class CcaSession:
         self._on_token = on_token or (lambda token: None)
         self._announced: Token | None = None
         self._account = _account(config)
-        self._adapter = _InterruptibleAdapter(pool_maxsize=config.max_connections)
+        self._adapter = _TrackingAdapter(config.max_connections)
         self._requests = requests.Session()
         # The environment is read here, once: requests would do so at each request, and put an entry of
         # .netrc in the place of the token.
@@ -177,7 +182,11 @@ class CcaSession:
         with self._account.budget.slot(self.closed):
             token = self._token()
             response = self._get(call, token)
-            if response.status_code == 401:
+            for renewals in range(MAX_RENEWALS):
+                # A fresh token is refused only to an account that may not read this: unless the token has
+                # worked elsewhere, so that it is spent already.
+                if response.status_code != 401 or (renewals and self._account.worked is not token):
+                    break
                 response.close()
                 token = self._token(refused=token)
                 response = self._get(call, token)
@@ -187,6 +196,7 @@ class CcaSession:
                 if response.status_code != 200:
                     raise self._refusal(response, call)
                 self._account.budget.accepted()
+                self._account.worked = token
                 yield response
             finally:
                 response.close()
@@ -302,9 +312,11 @@ class CcaSession:
                     body[k] for k in ("message", "error_description", "description", "error") if body.get(k)
                 ]
                 text = str(told[0]) if told else text
-        token = self._account.current
-        for secret in (self.config.password, token.value if token else ""):
-            text = text.replace(secret, "***") if secret else text
+        # Not the account's present token: another thread may have renewed it since this request was sent.
+        sent = (response.request.headers.get("Authorization") or "").removeprefix("Bearer ")
+        for secret in filter(None, (self.config.password, sent)):
+            for written in _written_forms(secret):
+                text = text.replace(written, "***")
         text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
         return text if len(text) <= 300 else text[:300] + "…"
 
@@ -332,6 +344,12 @@ class CcaSession:
                 )
             case requests.exceptions.InvalidProxyURL():
                 return InvalidConnection(f'{what}: "proxy" in the connection\'s extra is not a URL')
+            case requests.exceptions.ProxyError():
+                return ConnectionFailed(
+                    f'{what} failed: the proxy does not answer as one; check "proxy" in the connection\'s '
+                    "extra, or https_proxy in the environment of this worker",
+                    reason="ProxyError",
+                )
             case requests.exceptions.ConnectTimeout():
                 reason = f"no connection within {self.config.connect_timeout:g} s"
             case requests.exceptions.ConnectionError() if _is_name_fault(error):
@@ -366,34 +384,71 @@ def _json_object(response: requests.Response, what: str) -> dict[str, Any]:
     return answer
 
 
+def _written_forms(secret: str) -> list[str]:
+    """How a server may write it that repeats our request: as it is, or escaped; the longest first."""
+    forms = {secret, repr(secret)[1:-1], quote(secret, safe=""), html.escape(secret)}
+    forms |= {json.dumps(secret, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False)}
+    return sorted(forms, key=len, reverse=True)
+
+
 def _is_name_fault(error: BaseException) -> bool:
     return "NameResolutionError" in repr(error) or "Failed to resolve" in str(error)
 
 
-class _InterruptibleAdapter(HTTPAdapter):
-    """Remembers its open sockets: only shutting one down ends a read that another thread is blocked in."""
+class _TrackingAdapter(HTTPAdapter):
+    """Knows its open sockets: to end reads that other threads are blocked in, and to keep them few.
 
-    def __init__(self, **kwargs: Any) -> None:
+    Files come from several hosts, and each host has a pool of idle connections; the server counts all.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.most = most
         self.sockets: WeakSet[socket.socket] = WeakSet()
-        super().__init__(**kwargs)
+        super().__init__(pool_maxsize=most)
 
     def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
         pool: Any = super().get_connection_with_tls_context(*args, **kwargs)
-        if not issubclass(pool.ConnectionCls, _Remembered):
-            bases = (_Remembered, pool.ConnectionCls)
-            pool.ConnectionCls = type("RememberedConnection", bases, {"sockets": self.sockets})
+        if not issubclass(pool.ConnectionCls, _TrackedConnection):
+            bases = (_TrackedConnection, pool.ConnectionCls)
+            pool.ConnectionCls = type("TrackedConnection", bases, {"adapter": self})
         return pool
 
+    def open_sockets(self) -> list[socket.socket]:
+        return [sock for sock in list(self.sockets) if sock.fileno() != -1]
+
+    def make_room(self) -> None:
+        """Close idle connections until one more is not one too many."""
+        pools = self.poolmanager.pools
+        for pool in [pools.get(key) for key in pools.keys()]:  # noqa: SIM118 - it is no mapping that iterates
+            while pool is not None and len(self.open_sockets()) >= self.most:
+                connection = _idle(pool)
+                if connection is None:
+                    break
+                connection.close()
+
     def interrupt(self) -> None:
-        for sock in list(self.sockets):
+        for sock in self.open_sockets():
             with suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
 
 
-class _Remembered:
-    sockets: WeakSet[socket.socket]
+def _idle(pool: Any) -> Any:
+    """An open connection that nobody uses, taken out of its pool; None when there is none."""
+    for _ in range(pool.pool.qsize() if pool.pool else 0):
+        with suppress(queue.Empty):
+            connection = pool.pool.get_nowait()
+            with suppress(queue.Full):
+                pool.pool.put_nowait(None)  # the place in the pool stays
+            if connection is not None and connection.sock is not None:
+                return connection
+    return None
+
+
+class _TrackedConnection:
+    adapter: _TrackingAdapter
     sock: socket.socket
 
     def connect(self) -> None:
+        self.adapter.make_room()
         super().connect()  # type: ignore[misc]  # mixed into urllib3's connection classes
-        self.sockets.add(self.sock)
+        self.adapter.sockets.add(self.sock)

@@ -15,7 +15,7 @@ from airflow_provider_cca.errors import TruncatedSnapshot
 from airflow_provider_cca.models import parse_stamp
 
 MAX_LINE_BYTES = 1024 * 1024
-_TOTAL = re.compile(rb"Total:\s*(\d{1,15})")
+_TOTAL = re.compile(rb"(?:\xef\xbb\xbf)?Total:\s*(\d{1,15})\|*", re.I)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ import hashlib
 import os
 import secrets
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any, Protocol
@@ -119,6 +119,10 @@ class Store:
     def sweep(self, folder: str) -> None:
         """Remove what killed writers left in a folder. Object stores show no such thing."""
 
+    def lock(self, folder: str) -> AbstractContextManager[None]:
+        """Keep other landings from writing the folder's manifest meanwhile; object stores have no locks."""
+        return nullcontext()
+
     @contextmanager
     def writing(self, key: str, size: int) -> Iterator[Target]:
         """Write one object of about `size` bytes; it becomes visible by `publish` alone."""
@@ -217,6 +221,18 @@ class LocalStore(Store):
         with suppress(OSError):
             for entry in Path(self.path(folder)).glob(f".*{_TEMPORARY}"):
                 _remove_if_orphan(entry)
+
+    @contextmanager
+    def lock(self, folder: str) -> Iterator[None]:
+        with self._translated("write", folder):
+            path = Path(self.path(folder))
+            path.mkdir(parents=True, exist_ok=True)
+            fd = os.open(path, os.O_RDONLY)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(fd)
 
     @contextmanager
     def writing(self, key: str, size: int) -> Iterator[Target]:

@@ -6,11 +6,13 @@ import json
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow.sdk import Connection
 
+from airflow_provider_cca import form
+from airflow_provider_cca.compat import AirflowFailException
 from airflow_provider_cca.config import CcaConfig
 from airflow_provider_cca.errors import FileExpired, InvalidConnection, ServerFault
+from airflow_provider_cca.get_provider_info import get_provider_info
 from airflow_provider_cca.hooks import CcaHook, airflow_errors, config_from
 from airflow_provider_cca.simulator import Simulator
 
@@ -135,6 +137,20 @@ def test_the_rows_of_the_site_list_are_typed(sim: Simulator) -> None:
     rows = CcaHook().site_rows()
     assert [row.site_name for row in rows] == list(sim.world.sites)
     assert rows[0].subscription_start_time.tzinfo is not None
+
+
+def test_both_styles_of_the_connection_form_say_the_same() -> None:
+    """Airflow 3.2 and later read the provider info, 3.1 the hook; every extra has a field."""
+    (info,) = get_provider_info()["connection-types"]
+    behaviour = CcaHook.get_ui_field_behaviour()
+    assert {k.replace("-", "_"): v for k, v in info["ui-field-behaviour"].items()} == behaviour
+    fields = set(CcaConfig.__dataclass_fields__) - {"account", "password", "host", "schema", "port"}
+    assert set(info["conn-fields"]) == set(form.EXTRA_FIELDS) == fields
+
+
+@pytest.mark.parametrize("hosts", ["*.webex.com", ["*.webex.com"], '["webex.com"]', " .webex.com "])
+def test_hosts_are_read_however_they_are_written(hosts: Any) -> None:
+    assert config_from(connection({"download_hosts": hosts})).download_hosts == ("webex.com",)
 
 
 def test_the_password_and_token_are_in_no_repr(sim: Simulator) -> None:

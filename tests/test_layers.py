@@ -18,9 +18,9 @@ DAGS = PACKAGE.parent / "dags"
 # Each module may import those above it.
 PLAIN = (
     *("errors", "reports", "models", "arguments", "manifest", "keys", "site_list", "paging"),
-    *("links", "refusals", "retry", "config", "budget", "session", "client", "store", "landing"),
+    *("links", "refusals", "retry", "config", "form", "budget", "session", "client", "store", "landing"),
 )
-AIRFLOW_SIDE = ("hooks", "runs", "triggers", "sensors", "operators")
+AIRFLOW_SIDE = ("compat", "hooks", "runs", "triggers", "sensors", "operators")
 FRAME = {"__init__", "get_provider_info"}
 TALKING, KEEPING = {"client", "session"}, {"landing", "store", "keys", "manifest"}
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import pendulum
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 from airflow.utils.types import DagRunType
 from conftest import tree
 
+from airflow_provider_cca.compat import AirflowFailException, AirflowSkipException
 from airflow_provider_cca.errors import Closed, InvalidArgument, PartlyLanded
 from airflow_provider_cca.operators import (
     CcaDownloadFilesOperator,
@@ -180,8 +180,32 @@ def test_files_that_are_listed_can_be_landed_in_another_task(sim, run, day, tmp_
 
 @pytest.mark.parametrize("files", ["no list", 7, {"id": "1"}, [{"id": "1"}]])
 def test_files_that_are_no_list_of_files_are_refused(sim, run, tmp_path, files) -> None:
+    """While the DAG is parsed, or at run time when they come from elsewhere."""
+    with pytest.raises(InvalidArgument, match="CcaListFilesOperator"):
+        CcaDownloadFilesOperator(task_id="d", files=files, destination=str(tmp_path))
+    operator = CcaDownloadFilesOperator(task_id="d", files="{{ files }}", destination=str(tmp_path))
     with pytest.raises(AirflowFailException, match="CcaListFilesOperator"):
-        run(CcaDownloadFilesOperator(task_id="d", files=files, destination=str(tmp_path)))
+        run(operator, files=files)
+
+
+def test_a_file_that_is_given_twice_lands_once(sim, run, day, tmp_path) -> None:
+    files = run(CcaListFilesOperator(task_id="l", report="cdr_compressed", partition=day))
+    result = run(CcaDownloadFilesOperator(task_id="d", files=files * 2, destination=str(tmp_path)))
+    assert (result["files"], sim.count(call="download")) == (len(files), len(files))
+
+
+@pytest.mark.cca_simulator(days=5, sites=1)
+def test_parts_of_one_list_landed_at_the_same_time_are_all_in_the_manifest(sim, run, day, tmp_path) -> None:
+    for number in range(12):
+        sim.world.add("cdr_compressed", day, b"x%d" % number, name=f"{number}.zip")
+    files = run(CcaListFilesOperator(task_id="l", report="cdr_compressed", partition=day))
+    parts = [
+        CcaDownloadFilesOperator(task_id=f"d{n}", files=files[n::3], destination=str(tmp_path))
+        for n in range(3)
+    ]
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(run, parts))
+    assert landed(tmp_path) == truth(sim, "cdr_compressed", day, day)
 
 
 def test_sites_are_listed_by_name(sim, run) -> None:
@@ -222,7 +246,9 @@ def test_a_past_site_list_is_an_error(sim, run, tmp_path) -> None:
 
 
 def test_a_backfilled_site_list_is_skipped_with_the_reason(sim, run, day, tmp_path) -> None:
-    operator = CcaSiteListToObjectStorageOperator(task_id="t", destination=str(tmp_path))
+    operator = CcaSiteListToObjectStorageOperator(
+        task_id="t", destination=str(tmp_path), snapshot_date="{{ ds }}"
+    )
     with pytest.raises(AirflowSkipException, match="keeps no history"):
         run(operator, day, dag_run=SimpleNamespace(run_type=DagRunType.BACKFILL_JOB))
     assert sim.count() == 0
@@ -239,6 +265,15 @@ def test_a_backfilled_site_list_is_skipped_with_the_reason(sim, run, day, tmp_pa
         ({"report": "site_list"}, "CcaSiteListToObjectStorageOperator"),
         ({"report": "cdr_compressed", "partition": "3 March"}, "'3 March' is not a partition"),
         ({"report": "cdr_compressed", "partition_end": "2026-03-01"}, "without partition"),
+        (
+            {"report": "cdr_compressed", "partition": "2026-03-02", "partition_end": "2026-03-01"},
+            "lies before",
+        ),
+        ({"report": "cdr_compressed", "partition": 20260301}, "which is no text"),
+        ({"report": "cdr", "site": 5}, "site is 5, which is no text"),
+        ({"report": "cdr", "site": []}, "needs a site"),
+        ({"report": "{{ r }}", "level": "country"}, "there is no level 'country'"),
+        ({"report": 5}, "there is no report '5'"),
     ],
 )
 def test_wrong_arguments_fail_while_the_dag_is_parsed(arguments, says) -> None:
@@ -257,12 +292,55 @@ def test_wrong_arguments_from_a_template_fail_at_run_time_without_retries(sim, r
     [
         ("", "set the Airflow Variable cca_storage"),
         ("some/folder", "relative path"),
+        ("file://some/folder", "relative path"),
         ("/dev/null/x", "check that the destination exists"),
+        ("foo://bucket/x", "install the provider of its store"),
     ],
 )
 def test_a_destination_that_cannot_be_used_says_what_to_do(sim, run, day, destination, says) -> None:
+    operator = CcaToObjectStorageOperator(task_id="t", report="cdr_compressed", destination="{{ where }}")
     with pytest.raises(AirflowFailException, match=says):
-        run(CcaToObjectStorageOperator(task_id="t", report="cdr_compressed", destination=destination), day)
+        run(operator, day, where=destination)
+
+
+@pytest.mark.parametrize("destination", ["", None, "some/folder", "file://some/folder"])
+def test_a_destination_that_cannot_be_right_fails_while_the_dag_is_parsed(destination) -> None:
+    with pytest.raises(InvalidArgument):
+        CcaToObjectStorageOperator(task_id="t", report="cdr_compressed", destination=destination)
+
+
+@pytest.mark.parametrize(
+    ("report", "level", "partition"),
+    [("cdr_compressed", None, lambda now: now.subtract(days=365).to_date_string())],
+)
+def test_a_partition_whose_files_are_gone_is_no_empty_success(
+    sim, run, tmp_path, report, level, partition
+) -> None:
+    """On the day on which its files are deleted none is listed, and no manifest says that there were none."""
+    last_day = partition(pendulum.now("UTC"))
+    operator = CcaToObjectStorageOperator(task_id="t", report=report, level=level, destination=str(tmp_path))
+    with pytest.raises(AirflowSkipException, match="its last files are gone"):
+        run(operator, last_day, dag_run=SimpleNamespace(run_type="backfill"))
+    assert tree(tmp_path) == {}
+
+
+def test_a_date_from_a_template_is_skipped_in_a_backfill_too(sim, run, tmp_path) -> None:
+    operator = CcaToObjectStorageOperator(
+        task_id="t", report="cdr_compressed", partition="{{ ds }}", destination=str(tmp_path)
+    )
+    with pytest.raises(AirflowSkipException):
+        run(operator, "2020-01-01", dag_run=SimpleNamespace(run_type="backfill"))
+
+
+def test_broken_sites_and_broken_files_are_all_named(sim, run, day, tmp_path) -> None:
+    first, second, _ = sim.world.sites
+    sim.inject(Status(406), f"/v1/cdr/{first}$", times=None)
+    sim.inject(Status(403, "File expired for download"), f"/v1/cdr/{second}/", times=None)
+    operator = CcaToObjectStorageOperator(
+        task_id="t", report="cdr", site=list(sim.world.sites), destination=str(tmp_path)
+    )
+    with pytest.raises(AirflowFailException, match=rf"{first}.*site={second}/"):
+        run(operator, day)
 
 
 def test_a_wrong_password_fails_in_one_line(sim, run, day, tmp_path) -> None:

@@ -119,6 +119,25 @@ def test_a_server_whose_pages_always_overlap_is_never_taken_for_complete():
         collected(lambda start: Page(14, entries(7, first=max(0, start - 1))))
 
 
+def test_an_entry_that_the_server_really_lists_twice_comes_once():
+    """The same repeat in two passes, and not where two pages meet: nothing moved."""
+    listed = [*entries(4), *entries(1, first=2), *entries(16, first=4)]
+    assert collected(Server(listed, size=7).page)[0] == entries(20)
+
+
+def test_a_short_first_page_does_not_make_all_others_short():
+    """One entry, then pages of 1000: four requests, not two thousand."""
+    server = Server(entries(2000), size=1000)
+    asked = []
+
+    def page(start):
+        asked.append(start)
+        return Page(2000, server.page(start).items[: 1 if start == 0 else 1000])
+
+    assert len(collected(page)[0]) == 2000
+    assert len(asked) <= 4
+
+
 def test_entries_that_one_single_answer_repeats_come_once():
     doubled = [*entries(3), *entries(2)]
     assert collected(Server(doubled, size=1000).page)[0] == entries(3)

@@ -7,9 +7,9 @@ from typing import Any
 
 import pendulum
 import pytest
-from airflow.providers.common.compat.sdk import AirflowSkipException
 from airflow.utils.types import DagRunType
 
+from airflow_provider_cca.compat import AirflowSkipException
 from airflow_provider_cca.errors import InvalidArgument, OutsideRetention
 from airflow_provider_cca.reports import REPORTS
 from airflow_provider_cca.runs import Asked, partitions_of_run

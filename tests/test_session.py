@@ -178,7 +178,7 @@ def test_an_error_message_never_shows_the_token_or_password(
             ConnectionFailed,
             "host name is not known",
         ),
-        (requests.exceptions.ProxyError(), ConnectionFailed, "ProxyError"),
+        (requests.exceptions.ProxyError(), ConnectionFailed, "the proxy does not answer"),
         (requests.exceptions.SSLError("CERTIFICATE_VERIFY_FAILED"), InvalidConnection, "verify"),
         (requests.exceptions.SSLError("EOF"), ConnectionFailed, "SSLError"),
         (OSError("Could not find a suitable TLS CA bundle"), InvalidConnection, "verify"),

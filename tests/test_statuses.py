@@ -10,8 +10,8 @@ from typing import Any
 import pendulum
 import pytest
 import requests_mock
-from airflow.providers.common.compat.sdk import AirflowFailException
 
+from airflow_provider_cca.compat import AirflowFailException
 from airflow_provider_cca.errors import PartlyLanded, StillProcessing, TooManyConnections
 from airflow_provider_cca.operators import (
     CcaListFilesOperator,

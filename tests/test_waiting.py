@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from datetime import timedelta
 from typing import Any
 
 import pendulum
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 from airflow.sdk.exceptions import AirflowRescheduleException, TaskDeferred
 
+from airflow_provider_cca.compat import AirflowFailException, AirflowSkipException
 from airflow_provider_cca.errors import ServerFault
 from airflow_provider_cca.sensors import CcaFilesSensor
 from airflow_provider_cca.simulator import Delay, Simulator, Status, StillProcessing, TokenExpired
@@ -26,6 +27,7 @@ def fire(trigger: CcaFilesTrigger) -> dict[str, Any]:
     """The event of a trigger, as Airflow would carry it through its database."""
 
     async def first() -> Any:
+        trigger.first_wait = 0.0
         return (await anext(trigger.run())).payload
 
     path, arguments = trigger.serialize()
@@ -115,6 +117,20 @@ def test_a_fault_that_repeats_ends_the_wait_as_itself(sim: Simulator, mode, day)
     sim.inject(Status(503), "cdr_compressed", times=None)
     with pytest.raises(ServerFault):
         mode(day)
+
+
+def test_a_server_that_wants_a_long_pause_does_not_end_the_wait(
+    sim: Simulator, mode, day, monkeypatch
+) -> None:
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    sim.inject(Status(503, retry_after=600), "cdr_compressed", times=1)
+    assert mode(day, poke_interval=0)["files"] > 0
+
+
+def test_never_fail_skips_whatever_happens(sim: Simulator, mode, day) -> None:
+    sim.inject(Status(503), "cdr_compressed", times=None)
+    with pytest.raises(AirflowSkipException):
+        mode(day, never_fail=True)
 
 
 @pytest.mark.parametrize(
