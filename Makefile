@@ -11,7 +11,7 @@ INSTALLED := $(VENV)/.installed
 export UV_SYSTEM_CERTS ?= true
 
 .DEFAULT_GOAL := help
-.PHONY: help demo ui test test-live lint fmt dist screenshots clean
+.PHONY: help demo ui test test-live soak bench lint fmt dist screenshots clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,12 @@ test: lint ## lint, types, and the test suite
 
 test-live: $(INSTALLED) ## the tests that run a real Airflow, the demo among them
 	$(RUN) -m pytest -m live
+
+soak: $(INSTALLED) ## backfill 365 days of three reports while answers fail and tasks are killed; takes half an hour
+	@$(RUN) -m tests.live.soak --days 365 --reports 3
+
+bench: $(INSTALLED) ## measure us against curl, rclone and others; writes docs/benchmarks.md
+	@$(RUN) -m benchmarks
 
 lint: $(INSTALLED) ## ruff and mypy
 	$(RUN) -m ruff check .
