@@ -66,6 +66,7 @@ class _Plan:
     present: Mapping[str, int]
     wanted: list[tuple[RemoteFile, str]]
     transfers: list[tuple[LandedFile, Future[bool]]] = field(default_factory=list)
+    failures: dict[str, CcaError] = field(default_factory=dict)
 
     @cached_property
     def known(self) -> dict[str, LandedFile]:
@@ -246,20 +247,17 @@ def _entry(file: RemoteFile, key: str) -> LandedFile:
 
 def _wait_for(plan: _Plan) -> bool:
     """Wait for the plan's transfers: whether all came through. What stops every file is raised at once."""
-    errors = [transfer.exception() for _, transfer in plan.transfers]
-    for error in errors:
-        if error and (isinstance(error, DestinationUnusable | Closed) or not isinstance(error, CcaError)):
+    for entry, transfer in plan.transfers:
+        error = transfer.exception()
+        if isinstance(error, CcaError) and not isinstance(error, DestinationUnusable | Closed):
+            plan.failures[f"{plan.folder}/{entry.key}"] = error
+        elif error:
             raise error
-    return not any(errors)
+    return not plan.failures
 
 
 def _raise_failures(plans: Sequence[_Plan]) -> None:
-    failures = {
-        f"{plan.folder}/{entry.key}": error
-        for plan in plans
-        for entry, transfer in plan.transfers
-        if isinstance(error := transfer.exception(), CcaError)
-    }
+    failures = {key: error for plan in plans for key, error in plan.failures.items()}
     if not failures:
         return
     wanted = sum(len(plan.transfers) for plan in plans)

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from airflow_provider_cca.store import Store
 
 
+PUBLISHING_WORKERS = 4
+
+
 class CcaOperator(BaseOperator):
     """What all operators of this package share: the connection, and how a killed task ends.
 
@@ -130,6 +133,9 @@ class CcaLandingOperator(CcaOperator):
 
         destination = str(self.destination or "").strip().removeprefix("None")
         check_destination(destination)
+        if destination.startswith(("/", "file://")):
+            # ObjectStoragePath would import every store's library first, which takes longer than a landing.
+            return Store.at(destination.removeprefix("file://"))
         try:
             return Store.at(ObjectStoragePath(destination))
         except (ValueError, ImportError) as error:
@@ -144,7 +150,9 @@ class CcaLandingOperator(CcaOperator):
         """Land these files, as many at a time as the connection allows."""
         from airflow_provider_cca.landing import Landing
 
-        landing = Landing(self.store(), client.download, client.session.retry, client.config.max_connections)
+        # More than connections: while some files are being published, others come in.
+        workers = client.config.max_connections + PUBLISHING_WORKERS
+        landing = Landing(self.store(), client.download, client.session.retry, workers)
         return landing.land(partitions)
 
     def url(self, key: str) -> str:

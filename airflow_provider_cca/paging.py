@@ -7,7 +7,7 @@ of it came; otherwise the listing is read again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, pairwise
 from typing import Any
@@ -65,7 +65,7 @@ def collect(
     Raises IncompleteListing when the listing does not settle in 5 passes.
     """
     unsettled = _Unsettled(0, 0)
-    before: list[list[str]] | None = None
+    before: list[list[Hashable]] | None = None
     for attempt in range(1, PASSES + 1):
         if attempt > 1:
             pause(attempt - 1)
@@ -75,11 +75,13 @@ def collect(
             unsettled, before = signal, None
             continue
         unique = _without_repeats(chain.from_iterable(pages))
+        if len(unique) == total or len(pages) == 1:
+            return list(unique.values())
         # Repeats mean that entries moved between two pages, and others may have been missed: unless the
         # next pass gives the very same ones, which the server then really lists twice.
-        now = [[_identity(entry) for entry in page] for page in pages]
+        now: list[list[Hashable]] = [[_identity(entry) for entry in page] for page in pages]
         stable = now == before and sum(map(len, now)) == total and not _overlap(now)
-        if len(unique) == total or len(pages) == 1 or stable:
+        if stable:
             return list(unique.values())
         unsettled, before = _Unsettled(total, len(unique)), now
     raise IncompleteListing(
@@ -136,19 +138,26 @@ def _too_long(what: str, total: int, step: int) -> IncompleteListing:
     )
 
 
-def _identity(entry: Entry) -> str:
+def _identity(entry: Entry) -> tuple[Hashable, ...]:
     """Equal for repeats. Two files can share an id in this API, so the name and the checksum count too."""
-    checksum = str(entry.get("checksum")).lower()
-    return repr([*(entry.get(name) for name in ("id", "siteName", "fileName", "metadata")), checksum])
+    checksum = entry.get("checksum")
+    return (
+        *(_hashable(entry.get(name)) for name in ("id", "fileName", "siteName", "metadata")),
+        checksum.lower() if isinstance(checksum, str) else _hashable(checksum),
+    )
 
 
-def _without_repeats(entries: Iterable[Entry]) -> dict[str, Entry]:
-    unique: dict[str, Entry] = {}
+def _hashable(value: Any) -> Hashable:
+    return value if isinstance(value, str | int | float | None) else repr(value)
+
+
+def _without_repeats(entries: Iterable[Entry]) -> dict[Hashable, Entry]:
+    unique: dict[Hashable, Entry] = {}
     for entry in entries:
         unique.setdefault(_identity(entry), entry)
     return unique
 
 
-def _overlap(pages: Sequence[Sequence[str]]) -> bool:
+def _overlap(pages: Sequence[Sequence[Hashable]]) -> bool:
     """Whether a page begins with what the one before it held: the server pages by offsets of its own."""
     return any(second[0] in first for first, second in pairwise(pages))

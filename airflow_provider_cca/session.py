@@ -53,6 +53,7 @@ MAX_JSON_BYTES = 64 * 1024 * 1024
 MAX_MESSAGE_BYTES = 4096
 MAX_REDIRECTS = 5
 MAX_RENEWALS = 5
+REFUSAL_HOLDS_SECONDS = 10.0
 RENEWAL_MARGIN_SECONDS = 300.0
 
 
@@ -71,15 +72,27 @@ class Account:
     worked: Token | None = field(default=None, repr=False)
     """The last token that the server has accepted."""
 
+    login_refused: Unauthorized | None = None
+
     def token(self, login: Callable[[], Token], refused: Token | None = None) -> Token:
         """The token, a new one if it nears its end or was `refused`: one thread logs in, others wait."""
         with self.lock:
+            if self.login_refused and time.monotonic() < self.renew_at:
+                # For all threads that wait here: an account may be locked after a few wrong passwords.
+                raise self.login_refused
             if self.current is None or self.current is refused or time.monotonic() >= self.renew_at:
-                self.current = None
-                self.current = token = login()
+                self.current = token = self._new(login)
                 margin = min(RENEWAL_MARGIN_SECONDS, token.expires_in / 10)
                 self.renew_at = time.monotonic() + token.expires_in - margin
             return self.current
+
+    def _new(self, login: Callable[[], Token]) -> Token:
+        self.current = self.login_refused = None
+        try:
+            return login()
+        except Unauthorized as error:
+            self.login_refused, self.renew_at = error, time.monotonic() + REFUSAL_HOLDS_SECONDS
+            raise
 
 
 _accounts: dict[CcaConfig, Account] = {}

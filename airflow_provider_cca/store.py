@@ -218,8 +218,8 @@ class LocalStore(Store):
     """A folder on a local or mounted disk."""
 
     def sweep(self, folder: str) -> None:
-        with suppress(OSError):
-            for entry in Path(self.path(folder)).glob(f".*{_TEMPORARY}"):
+        for entry in Path(self.path(folder)).glob(f".*{_TEMPORARY}"):
+            with suppress(OSError):
                 _remove_if_orphan(entry)
 
     @contextmanager
@@ -251,6 +251,13 @@ class _Temporary:
         self._store, self._key = store, key
         self._final = Path(store.path(key))
         self._final.parent.mkdir(parents=True, exist_ok=True)
+        self._create()
+        # Between its creation and its lock another landing may have taken it for an orphan.
+        while not os.fstat(self._fd).st_nlink:
+            os.close(self._fd)
+            self._create()
+
+    def _create(self) -> None:
         self._path = self._final.with_name(f".{self._final.name}.{secrets.token_hex(4)}{_TEMPORARY}")
         self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
         fcntl.flock(self._fd, fcntl.LOCK_EX)

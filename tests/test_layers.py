@@ -20,7 +20,7 @@ PLAIN = (
     *("errors", "reports", "models", "arguments", "manifest", "keys", "site_list", "paging"),
     *("links", "refusals", "retry", "config", "form", "budget", "session", "client", "store", "landing"),
 )
-AIRFLOW_SIDE = ("compat", "hooks", "runs", "triggers", "sensors", "operators")
+AIRFLOW_SIDE = ("compat", "hooks", "runs", "looks", "triggers", "sensors", "operators")
 FRAME = {"__init__", "get_provider_info"}
 TALKING, KEEPING = {"client", "session"}, {"landing", "store", "keys", "manifest"}
 

@@ -14,9 +14,10 @@ from airflow.sdk.exceptions import AirflowRescheduleException, TaskDeferred
 
 from airflow_provider_cca.compat import AirflowFailException, AirflowSkipException
 from airflow_provider_cca.errors import ServerFault
+from airflow_provider_cca.looks import FAILED_LOOKS
 from airflow_provider_cca.sensors import CcaFilesSensor
 from airflow_provider_cca.simulator import Delay, Simulator, Status, StillProcessing, TokenExpired
-from airflow_provider_cca.triggers import FAILED_LOOKS, CcaFilesTrigger
+from airflow_provider_cca.triggers import CcaFilesTrigger
 
 
 def sensor(**arguments: Any) -> CcaFilesSensor:
