@@ -11,7 +11,7 @@ INSTALLED := $(VENV)/.installed
 export UV_SYSTEM_CERTS ?= true
 
 .DEFAULT_GOAL := help
-.PHONY: help demo ui test test-live soak bench lint fmt dist screenshots clean
+.PHONY: help demo ui test test-live soak kills bench lint fmt dist screenshots clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,8 +31,13 @@ test-live: $(INSTALLED) ## the tests that run a real Airflow, the demo among the
 soak: $(INSTALLED) ## backfill 365 days of three reports while answers fail and tasks are killed; takes half an hour
 	@$(RUN) -m tests.live.soak --days 365 --reports 3
 
-bench: $(INSTALLED) ## measure us against curl, rclone and others; writes docs/benchmarks.md
+kills: $(INSTALLED) ## kill a landing at 100 random moments on each store; see what is left, and land the rest
+	$(RUN) -m pytest -m live tests/test_kills.py
+
+bench: $(INSTALLED) ## measure us beside curl, rclone and others; writes docs/benchmarks.md
+	@$(RUN) -m uv pip install --quiet --python $(RUN) --group bench || $(RUN) -m pip install --quiet --group bench
 	@$(RUN) -m benchmarks
+	@$(RUN) -m benchmarks.growth
 
 lint: $(INSTALLED) ## ruff and mypy
 	$(RUN) -m ruff check .
@@ -53,7 +58,7 @@ screenshots: $(INSTALLED) ## take docs/images anew from the real UI; needs Debia
 
 clean: ## remove the environment, the demo's Airflow with its store, builds and caches
 	rm -rf $(VENV) .airflow dist .hypothesis .mypy_cache .pytest_cache .ruff_cache *.egg-info
-	find airflow_provider_cca dags tests -name __pycache__ -prune -exec rm -rf {} +
+	find airflow_provider_cca benchmarks dags tests -name __pycache__ -prune -exec rm -rf {} +
 
 # Compiled to bytecode at once: otherwise each of Airflow's processes starts two to three times slower at first.
 $(INSTALLED): pyproject.toml

@@ -18,6 +18,9 @@ FIRST_LIMIT = 8
 ANSWERS_PER_STEP = 4
 """How many answers the server must give before one more connection is tried."""
 
+SECONDS_PER_STEP = 0.1
+"""How long a thread waits for a slot before it tries one more connection."""
+
 SECONDS_AFTER_REFUSAL = 30.0
 """How long the limit stays where a refusal left it."""
 
@@ -41,7 +44,10 @@ class Budget:
         """Hold one slot; wait for it while all are taken. Raises Closed when `closed` is set meanwhile."""
         with self._changed:
             while self.used >= self.limit and not closed.is_set():
-                self._changed.wait(0.5)  # seconds; nobody notifies when `closed` is set
+                # Long bodies give few answers to grow by: then the waiting itself is the sign. Nobody
+                # notifies when `closed` is set, either.
+                if not self._changed.wait(SECONDS_PER_STEP):
+                    self._grow()
             if closed.is_set():
                 raise Closed("the client was closed")
             self.used += 1
@@ -56,10 +62,13 @@ class Budget:
         """The server has answered a request: sooner or later there is room for one more."""
         with self._changed:
             self._answers += 1
-            may_grow = self.limit < self.most and time.monotonic() >= self._grow_after
-            if may_grow and self._answers % ANSWERS_PER_STEP == 0:
-                self.limit += 1
-                self._changed.notify()
+            if self._answers % ANSWERS_PER_STEP == 0:
+                self._grow()
+
+    def _grow(self) -> None:
+        if self.limit < self.most and time.monotonic() >= self._grow_after:
+            self.limit += 1
+            self._changed.notify()
 
     def refused(self) -> None:
         """The server has too many connections: the one that asks was one too many."""

@@ -417,6 +417,7 @@ class _TrackingAdapter(HTTPAdapter):
     def __init__(self, most: int) -> None:
         self.most = most
         self.sockets: WeakSet[socket.socket] = WeakSet()
+        self.interrupted = False
         super().__init__(pool_maxsize=most)
 
     def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
@@ -440,6 +441,7 @@ class _TrackingAdapter(HTTPAdapter):
                 connection.close()
 
     def interrupt(self) -> None:
+        self.interrupted = True
         for sock in self.open_sockets():
             with suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
@@ -465,3 +467,5 @@ class _TrackedConnection:
         self.adapter.make_room()
         super().connect()  # type: ignore[misc]  # mixed into urllib3's connection classes
         self.adapter.sockets.add(self.sock)
+        if self.adapter.interrupted:  # while it connected
+            self.sock.shutdown(socket.SHUT_RDWR)

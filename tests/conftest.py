@@ -25,6 +25,8 @@ from airflow_provider_cca.errors import Closed
 from airflow_provider_cca.session import forget_logins
 from airflow_provider_cca.simulator import Simulator
 
+pytest_plugins = ["s3", "s3_proxy", "places", "verdicts"]
+
 
 @pytest.fixture(autouse=True)
 def waits(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:

@@ -42,6 +42,14 @@ def test_a_refusal_sets_the_limit_to_what_was_accepted() -> None:
     assert budget.limit == 7
 
 
+def test_it_grows_while_long_bodies_leave_others_waiting() -> None:
+    budget = Budget(20)
+    with ExitStack() as held:
+        for _ in range(FIRST_LIMIT + 1):
+            held.enter_context(budget.slot(OPEN))
+    assert budget.limit == FIRST_LIMIT + 1
+
+
 def test_after_a_refusal_it_does_not_grow_at_once() -> None:
     budget = Budget(20)
     budget.refused()

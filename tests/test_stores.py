@@ -1,0 +1,223 @@
+"""The landing protocol on three stores: a local folder, a real S3 server, and fsspec's memory."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Barrier, Event
+
+import pytest
+from airflow.sdk import ObjectStoragePath
+from conftest import tree
+from fsspec.implementations.memory import MemoryFileSystem
+from landing_process import landing_process
+from places import LOCAL, S3, STORES, Place
+from s3 import BUCKET
+from test_landing import DAY, FOLDER, ZIPS, Server, listed
+from verdicts import WHOLE, Folder, truth_of
+
+from airflow_provider_cca.errors import DestinationUnusable
+from airflow_provider_cca.landing import Landed, Landing
+from airflow_provider_cca.models import RemoteFile
+from airflow_provider_cca.retry import Retry
+from airflow_provider_cca.simulator import Hang
+from airflow_provider_cca.store import PART_BYTES, Store
+
+SMALL, LARGE = 20_000, 2 * PART_BYTES + 7  # the large ones take three parts
+MANIFEST = f"{FOLDER}/_manifest.json"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A store, and how it is looked at by other means."""
+
+    store: Store
+    objects: Callable[[], dict[str, bytes]]
+    uploads: Callable[[], list[str]] = list
+
+
+@pytest.fixture(params=[LOCAL, S3, "memory"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Kind]:
+    if request.param == LOCAL:
+        yield Kind(Store.at(tmp_path), lambda: tree(tmp_path))
+    elif request.param == S3:
+        server, prefix = request.getfixturevalue("s3"), request.getfixturevalue("new_prefix")()
+        store = Store.at(ObjectStoragePath(f"s3://aws_default@{BUCKET}/{prefix}"))
+        yield Kind(store, lambda: server.objects(prefix), lambda: server.uploads(prefix))
+    else:
+        fs = MemoryFileSystem()
+        yield Kind(
+            Store(fs, "/root"),
+            lambda: {key.removeprefix("/root/"): file.getvalue() for key, file in fs.store.items()},
+        )
+        fs.store.clear()
+        fs.pseudo_dirs[:] = [""]
+
+
+def written(place: Kind, content: bytes, key: str = "a/b.bin") -> Iterator[None]:
+    """Write in chunks; stops before it publishes, and again after."""
+    with place.store.writing(key, len(content)) as target:
+        for start in range(0, len(content), 1 << 20):
+            target.write(content[start : start + (1 << 20)])
+        yield
+        target.publish()
+        yield
+
+
+@pytest.mark.parametrize("size", [0, SMALL, LARGE])
+def test_nothing_is_visible_before_it_is_published_and_then_it_is_whole(place, size) -> None:
+    content = os.urandom(size)
+    steps = written(place, content)
+    next(steps)
+    assert [key for key in place.objects() if not key.endswith(".part")] == []
+    assert place.store.sizes("a").get("b.bin") is None
+    next(steps)
+    steps.close()
+    assert (place.objects(), place.uploads()) == ({"a/b.bin": content}, [])
+
+
+@pytest.mark.parametrize("size", [0, SMALL, LARGE])
+def test_an_object_is_as_it_was_until_its_successor_is_published(place, size) -> None:
+    place.store.write("a/b.bin", b"old")
+    content = os.urandom(size)
+    steps = written(place, content)
+    next(steps)
+    assert place.objects()["a/b.bin"] == b"old"
+    next(steps)
+    assert place.objects()["a/b.bin"] == content
+    steps.close()
+    assert place.store.sizes("a") == {"b.bin": size}
+
+
+@pytest.mark.parametrize("size", [0, SMALL, LARGE])
+def test_what_is_given_up_leaves_nothing(place, size) -> None:
+    """Not even the parts of a multipart upload, which nobody sees but somebody pays for."""
+    place.store.write("a/b.bin", b"old")
+    steps = written(place, os.urandom(size))
+    next(steps)
+    with pytest.raises(KeyboardInterrupt):
+        steps.throw(KeyboardInterrupt())
+    assert (place.objects(), place.uploads()) == ({"a/b.bin": b"old"}, [])
+
+
+def test_a_folder_that_vanishes_under_a_writer_is_an_error_of_the_destination(tmp_path) -> None:
+    store = Store.at(tmp_path / "root")
+    with (
+        pytest.raises(DestinationUnusable, match="check that the destination exists"),
+        store.writing("a/b.bin", 4) as target,
+    ):
+        target.write(b"half")
+        (tmp_path / "root").rename(tmp_path / "elsewhere")
+        (tmp_path / "root").touch()
+        target.publish()
+
+
+class Quick(Server):
+    """With bodies in chunks as large as the client's."""
+
+    def fetch(self, file: RemoteFile) -> Iterator[bytes]:
+        (body,) = self.answers[file.id]
+        for start in range(0, len(body), 1 << 18):
+            yield body[start : start + (1 << 18)]
+
+
+def land(place: Kind, server: Server, *files: RemoteFile) -> Landed:
+    return Landing(place.store, server.fetch, Retry(Event()), workers=4).land({(ZIPS, DAY): files})[0]
+
+
+@pytest.fixture
+def server() -> Server:
+    return Quick()
+
+
+@pytest.fixture
+def files(server: Server) -> list[RemoteFile]:
+    bodies = {"a.zip": os.urandom(SMALL), "b.zip": os.urandom(SMALL), "large.zip": os.urandom(LARGE)}
+    return [server.has(listed(body, name, name), body) for name, body in bodies.items()]
+
+
+def outcome(place: Kind, server: Server) -> str:
+    objects = {key.removeprefix(f"{FOLDER}/"): body for key, body in place.objects().items()}
+    return Folder(objects, {name: answers[0] for name, answers in server.answers.items()}).outcome({})
+
+
+def test_a_partition_of_small_and_large_files_lands_whole_and_only_once(place, server, files) -> None:
+    assert land(place, server, *files).downloaded == 3
+    assert (outcome(place, server), place.uploads()) == (WHOLE, [])
+    assert land(place, server, *files).downloaded == 0
+
+
+@pytest.mark.parametrize("broken", [b"", b'{"version": 1, "fil', b"null", b'{"version": 9}'])
+def test_a_damaged_manifest_is_written_anew_without_a_download(place, server, files, broken) -> None:
+    land(place, server, *files)
+    place.store.write(MANIFEST, broken)
+    assert land(place, server, *files).downloaded == 0
+    assert outcome(place, server) == WHOLE
+
+
+def test_what_a_manifest_names_in_vain_is_downloaded_again(place, server, files) -> None:
+    land(place, server, *files)
+    place.store.fs.rm_file(place.store.path(f"{FOLDER}/large.zip"))
+    assert land(place, server, *files).downloaded == 1
+    assert outcome(place, server) == WHOLE
+
+
+def test_two_landings_at_the_same_time_end_with_one_right_result(place, server, files) -> None:
+    """Each has all its files under way before either may go on."""
+    meeting = Barrier(2 * len(files))
+
+    def fetch(file: RemoteFile) -> Iterator[bytes]:
+        meeting.wait(30)
+        yield from server.fetch(file)
+
+    landing = Landing(place.store, fetch, Retry(Event()), workers=4)
+    with ThreadPoolExecutor(2) as pool:
+        both = [pool.submit(landing.land, {(ZIPS, DAY): files}) for _ in range(2)]
+        assert [one.result()[0].downloaded for one in both] == [3, 3]
+    assert (outcome(place, server), place.uploads()) == (WHOLE, [])
+    assert land(place, server, *files).downloaded == 0
+
+
+def test_a_landing_that_began_earlier_does_not_hide_what_a_later_one_landed(place, server, files) -> None:
+    """A file that was recovered in between stays in the manifest, whichever landing ends last."""
+    late = files.pop()
+
+    def fetch(file: RemoteFile) -> Iterator[bytes]:
+        if file is files[0]:
+            land(place, server, *files, late)
+        yield from server.fetch(file)
+
+    Landing(place.store, fetch, Retry(Event()), workers=1).land({(ZIPS, DAY): files})
+    named = {entry["key"] for entry in json.loads(place.objects()[MANIFEST])["files"]}
+    assert named == {"a.zip", "b.zip", "large.zip"}
+
+
+def test_what_a_killed_landing_left_is_swept_by_the_next(tmp_path, server, files) -> None:
+    place = Kind(Store.at(tmp_path), lambda: tree(tmp_path))
+    (tmp_path / FOLDER).mkdir(parents=True)
+    for name in (".a.zip.0123abcd.part", "._manifest.json.89abcdef.part", ".other.zip.00000000.part"):
+        (tmp_path / FOLDER / name).write_bytes(b"half")
+    land(place, server, *files)
+    assert outcome(place, server) == WHOLE
+
+
+@pytest.mark.cca_simulator(days=5, files_per_day=20, recovered=False)
+@pytest.mark.parametrize("store", STORES)
+def test_two_processes_at_the_same_time_end_with_one_right_result(store, sim, day, new_place) -> None:
+    place: Place = new_place()
+    hanging = sim.inject(Hang(after=100), "download", times=None)
+    processes = [landing_process(place.destination, day) for _ in range(2)]
+    for process in processes:
+        process.start()
+    sim.wait_open(16, timeout=60)  # eight of each
+    sim.faults.remove(hanging)
+    sim.release()
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0, 0]
+    assert Folder(place.objects(), truth_of(sim, day)).outcome({}) == WHOLE
+    assert place.uploads() == []
