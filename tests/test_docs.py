@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -90,6 +92,16 @@ def test_the_readme_says_what_to_do_about_every_error() -> None:
         if inspect.isclass(c) and issubclass(c, errors.CcaError) and c not in families
     }
     assert {name for name in leaves if f"`{name}`" not in README} == set()
+
+
+def test_the_readmes_test_passes(tmp_path: Path) -> None:
+    (code,) = [
+        block for block in re.findall(r"```python\n(.*?)```", README, re.S) if "cca_simulator" in block
+    ]
+    (tmp_path / "test_readme.py").write_text(code)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_readme.py"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert "1 passed" in done.stdout, done.stdout + done.stderr
 
 
 def test_the_readmes_dag_is_a_dag(tmp_path: Path) -> None:
