@@ -12,12 +12,16 @@ from typing import Any
 import pendulum
 import pytest
 from airflow.sdk import DAG
-from airflow.sdk.exceptions import ParamValidationError
 from airflow.timetables.base import TimeRestriction
 
 from airflow_provider_cca.operators import CcaListSitesOperator, CcaToObjectStorageOperator
 from airflow_provider_cca.session import forget_logins
 from airflow_provider_cca.simulator import Simulator
+
+try:
+    from airflow.sdk.exceptions import ParamValidationError
+except ImportError:  # Airflow 3.1
+    from airflow.exceptions import ParamValidationError
 
 FILES = sorted((Path(__file__).parent.parent / "dags").glob("*.py"))
 LEVELS = ("site", "customer", "partner")

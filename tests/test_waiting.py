@@ -10,7 +10,6 @@ from typing import Any
 
 import pendulum
 import pytest
-from airflow.sdk.exceptions import AirflowRescheduleException, TaskDeferred
 
 from airflow_provider_cca.compat import AirflowFailException, AirflowSkipException
 from airflow_provider_cca.errors import ServerFault
@@ -18,6 +17,11 @@ from airflow_provider_cca.looks import FAILED_LOOKS
 from airflow_provider_cca.sensors import CcaFilesSensor
 from airflow_provider_cca.simulator import Delay, Simulator, Status, StillProcessing, TokenExpired
 from airflow_provider_cca.triggers import CcaFilesTrigger
+
+try:
+    from airflow.sdk.exceptions import AirflowRescheduleException, TaskDeferred
+except ImportError:  # Airflow 3.1
+    from airflow.exceptions import AirflowRescheduleException, TaskDeferred
 
 
 def sensor(**arguments: Any) -> CcaFilesSensor:
