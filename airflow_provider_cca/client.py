@@ -46,8 +46,9 @@ class Listing:
         names = ", ".join(str(scope.site or scope) for scope in list(self.failures)[:20])
         error, asked = next(iter(self.failures.values())), len(self.failures) + len(self.scopes)
         retryable = any(error.retryable for error in (*self.failures.values(), *filter(None, [landing])))
+        others = ", the others were" if self.scopes else ""
         raise PartlyLanded(
-            f"{len(self.failures)} of {asked} could not be listed, the others were: {names}"
+            f"{len(self.failures)} of {asked} could not be listed{others}: {names}"
             f"{', …' if len(self.failures) > 20 else ''}. The first: {error}"
             f"{f'. {landing}' if landing else ''}",
             failures={str(scope): error.as_dict() for scope, error in self.failures.items()}

@@ -243,6 +243,8 @@ class CcaToObjectStorageOperator(CcaLandingOperator):
             asked.check_retention()
             scopes = [Scope(report, site, self.level or None) for site in self._sites()]
             listing = client.files_of_all(scopes, asked.first, asked.last)
+            if not listing.scopes:
+                listing.raise_failures()
             listed = by_partition(listing.files)
             # A partition without files gets a manifest too: it says that there were none.
             empty: dict[tuple[Scope, Partition], list[RemoteFile]] = {

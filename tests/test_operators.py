@@ -99,6 +99,16 @@ def test_a_batch_of_sites_lands_in_one_task(sim, run, day, tmp_path) -> None:
     assert (sim.count(call="cdr"), sim.count("POST")) == (30, 1)
 
 
+def test_sites_that_are_all_broken_are_named(sim, run, day, tmp_path) -> None:
+    sim.inject(Status(406), "cdr", times=None)
+    operator = CcaToObjectStorageOperator(
+        task_id="t", report="cdr", site=list(sim.world.sites), destination=str(tmp_path)
+    )
+    with pytest.raises(AirflowFailException, match="3 of 3 could not be listed.*406"):
+        run(operator, day)
+    assert tree(tmp_path) == {}
+
+
 def test_a_broken_site_does_not_hold_back_the_others(sim, run, day, tmp_path) -> None:
     broken, *others = sim.world.sites
     sim.inject(Status(406), f"/v1/cdr/{broken}$", times=None)
