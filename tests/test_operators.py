@@ -104,7 +104,7 @@ def test_sites_that_are_all_broken_are_named(sim, run, day, tmp_path) -> None:
     operator = CcaToObjectStorageOperator(
         task_id="t", report="cdr", site=list(sim.world.sites), destination=str(tmp_path)
     )
-    with pytest.raises(AirflowFailException, match="3 of 3 could not be listed.*406"):
+    with pytest.raises(AirflowFailException, match=r"3 of 3 could not be listed.*406"):
         run(operator, day)
     assert tree(tmp_path) == {}
 
