@@ -163,7 +163,7 @@ def _termination_as_interrupt() -> Iterator[None]:
     def interrupt(number: int, frame: object) -> None:
         raise KeyboardInterrupt(signal.Signals(number).name)
 
-    with _handling((signal.SIGTERM, signal.SIGHUP), interrupt):
+    with _handling((signal.SIGINT, signal.SIGTERM, signal.SIGHUP), interrupt):
         yield
 
 
