@@ -12,12 +12,13 @@ import os
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 import psutil
 
@@ -66,14 +67,27 @@ def tail(log: Path) -> str:
 
 
 def free_port(wanted: int) -> int:
-    """`wanted` when nobody listens there, otherwise one that the system picks."""
-    for port in (wanted, 0):
+    """`wanted` when nobody listens there, or is about to, otherwise one that the system picks."""
+    for port in (wanted, 0) if _reserve(wanted) else (0,):
         with socket.socket() as probe, suppress(OSError):
             # Without it the closed connections of the run before would hold the port for a minute.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(("127.0.0.1", port))
             return int(probe.getsockname()[1])
     raise StepError("ports", "no free port on 127.0.0.1")
+
+
+_reserved: list[IO[str]] = []
+
+
+def _reserve(port: int) -> bool:
+    """Take the port among runs of ours, for the life of this process: two can look before either listens."""
+    lock = (Path(tempfile.gettempdir()) / f"cca-live-port-{port}.lock").open("a")
+    _reserved.append(lock)
+    with suppress(OSError):
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    return False
 
 
 @dataclass(frozen=True)
