@@ -1,7 +1,7 @@
 """Authenticated GETs to a CCA server: login, connection budget, retries, errors. No Airflow.
 
-This module and `client` are the only ones that know HTTP. Whatever requests or urllib3 raises, while
-connecting or in the middle of a body, leaves here as one of our errors.
+This module, `sockets` and `client` are the only ones that know HTTP. Whatever requests or urllib3 raises,
+while connecting or in the middle of a body, leaves here as one of our errors.
 """
 
 from __future__ import annotations
@@ -10,8 +10,6 @@ import html
 import json
 import logging
 import os
-import queue
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -22,11 +20,9 @@ from http.client import HTTPException
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any, TypeVar
 from urllib.parse import SplitResult, quote, urljoin, urlsplit
-from weakref import WeakSet
 
 import requests
 import urllib3
-from requests.adapters import HTTPAdapter
 
 from airflow_provider_cca.budget import Budget
 from airflow_provider_cca.config import CcaConfig
@@ -43,6 +39,7 @@ from airflow_provider_cca.links import check_link
 from airflow_provider_cca.models import RemoteFile, Token
 from airflow_provider_cca.refusals import refusal, retry_after_seconds
 from airflow_provider_cca.retry import Retry
+from airflow_provider_cca.sockets import TrackingAdapter
 
 log = logging.getLogger(__name__)
 
@@ -147,7 +144,7 @@ class CcaSession:
         self._on_token = on_token or (lambda token: None)
         self._announced: Token | None = None
         self._account = _account(config)
-        self._adapter = _TrackingAdapter(config.max_connections)
+        self._adapter = TrackingAdapter(config.max_connections)
         self._requests = requests.Session()
         # The environment is read here, once: requests would do so at each request, and put an entry of
         # .netrc in the place of the token.
@@ -406,66 +403,3 @@ def _written_forms(secret: str) -> list[str]:
 
 def _is_name_fault(error: BaseException) -> bool:
     return "NameResolutionError" in repr(error) or "Failed to resolve" in str(error)
-
-
-class _TrackingAdapter(HTTPAdapter):
-    """Knows its open sockets: to end reads that other threads are blocked in, and to keep them few.
-
-    Files come from several hosts, and each host has a pool of idle connections; the server counts all.
-    """
-
-    def __init__(self, most: int) -> None:
-        self.most = most
-        self.sockets: WeakSet[socket.socket] = WeakSet()
-        self.interrupted = False
-        super().__init__(pool_maxsize=most)
-
-    def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
-        pool: Any = super().get_connection_with_tls_context(*args, **kwargs)
-        if not issubclass(pool.ConnectionCls, _TrackedConnection):
-            bases = (_TrackedConnection, pool.ConnectionCls)
-            pool.ConnectionCls = type("TrackedConnection", bases, {"adapter": self})
-        return pool
-
-    def open_sockets(self) -> list[socket.socket]:
-        return [sock for sock in list(self.sockets) if sock.fileno() != -1]
-
-    def make_room(self) -> None:
-        """Close idle connections until one more is not one too many."""
-        pools = self.poolmanager.pools
-        for pool in [pools.get(key) for key in pools.keys()]:  # noqa: SIM118 - it is no mapping that iterates
-            while pool is not None and len(self.open_sockets()) >= self.most:
-                connection = _idle(pool)
-                if connection is None:
-                    break
-                connection.close()
-
-    def interrupt(self) -> None:
-        self.interrupted = True
-        for sock in self.open_sockets():
-            with suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
-
-
-def _idle(pool: Any) -> Any:
-    """An open connection that nobody uses, taken out of its pool; None when there is none."""
-    for _ in range(pool.pool.qsize() if pool.pool else 0):
-        with suppress(queue.Empty):
-            connection = pool.pool.get_nowait()
-            with suppress(queue.Full):
-                pool.pool.put_nowait(None)  # the place in the pool stays
-            if connection is not None and connection.sock is not None:
-                return connection
-    return None
-
-
-class _TrackedConnection:
-    adapter: _TrackingAdapter
-    sock: socket.socket
-
-    def connect(self) -> None:
-        self.adapter.make_room()
-        super().connect()  # type: ignore[misc]  # mixed into urllib3's connection classes
-        self.adapter.sockets.add(self.sock)
-        if self.adapter.interrupted:  # while it connected
-            self.sock.shutdown(socket.SHUT_RDWR)

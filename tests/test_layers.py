@@ -18,11 +18,23 @@ DAGS = PACKAGE.parent / "dags"
 # Each module may import those above it.
 PLAIN = (
     *("errors", "reports", "models", "arguments", "manifest", "keys", "site_list", "paging"),
-    *("links", "refusals", "retry", "config", "form", "budget", "session", "client", "store", "landing"),
+    *(
+        "links",
+        "refusals",
+        "retry",
+        "config",
+        "form",
+        "budget",
+        "sockets",
+        "session",
+        "client",
+        "store",
+        "landing",
+    ),
 )
 AIRFLOW_SIDE = ("compat", "hooks", "runs", "looks", "triggers", "sensors", "operators")
 FRAME = {"__init__", "get_provider_info"}
-TALKING, KEEPING = {"client", "session"}, {"landing", "store", "keys", "manifest"}
+TALKING, KEEPING = {"client", "session", "sockets"}, {"landing", "store", "keys", "manifest"}
 
 
 @cache
