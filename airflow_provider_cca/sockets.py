@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import socket
+import threading
 from contextlib import suppress
 from typing import Any
 from weakref import WeakSet
@@ -21,6 +22,8 @@ class TrackingAdapter(HTTPAdapter):
         self.most = most
         self.sockets: WeakSet[socket.socket] = WeakSet()
         self.interrupted = False
+        self.connecting = 0
+        self._lock = threading.Lock()
         super().__init__(pool_maxsize=most)
 
     def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
@@ -34,14 +37,21 @@ class TrackingAdapter(HTTPAdapter):
         return [sock for sock in list(self.sockets) if sock.fileno() != -1]
 
     def make_room(self) -> None:
-        """Close idle connections until one more is not one too many."""
+        """Close idle connections until one more is not one too many, and count it as on its way."""
         pools = self.poolmanager.pools
-        for pool in [pools.get(key) for key in pools.keys()]:  # noqa: SIM118 - it is no mapping that iterates
-            while pool is not None and len(self.open_sockets()) >= self.most:
-                connection = _idle(pool)
-                if connection is None:
-                    break
-                connection.close()
+        with self._lock:
+            for pool in [pools.get(key) for key in pools.keys()]:  # noqa: SIM118 - it does not iterate
+                while pool is not None and len(self.open_sockets()) + self.connecting >= self.most:
+                    connection = _idle(pool)
+                    if connection is None:
+                        break
+                    connection.close()
+            self.connecting += 1
+
+    def connected(self) -> None:
+        """The connection that `make_room` counted is open, or failed."""
+        with self._lock:
+            self.connecting -= 1
 
     def interrupt(self) -> None:
         self.interrupted = True
@@ -68,7 +78,10 @@ class _TrackedConnection:
 
     def connect(self) -> None:
         self.adapter.make_room()
-        super().connect()  # type: ignore[misc]  # mixed into urllib3's connection classes
-        self.adapter.sockets.add(self.sock)
+        try:
+            super().connect()  # type: ignore[misc]  # mixed into urllib3's connection classes
+            self.adapter.sockets.add(self.sock)
+        finally:
+            self.adapter.connected()
         if self.adapter.interrupted:  # while it connected
             self.sock.shutdown(socket.SHUT_RDWR)

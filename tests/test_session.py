@@ -7,6 +7,8 @@ import logging
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -241,6 +243,20 @@ def test_never_more_than_the_budget_of_connections(sim: Simulator, config: CcaCo
         list(pool.map(lambda n: (one, other)[n % 2].sites(), range(120)))
     assert sim.peak_connections <= 20
     assert sim.count(status=429) == 0
+
+
+def test_idle_connections_to_several_hosts_count_too(sim: Simulator, config: CcaConfig, day: str) -> None:
+    """Files come from three hosts; with two connections allowed, no third stays open beside them."""
+    sim.download_hosts = ["127.0.0.1", "localhost", "127.0.0.2"]
+    hosts = (*config.download_hosts, "localhost")
+    for number in range(6):
+        sim.world.add("cdr_compressed", day, b"x%d" % number, name=f"{number}.zip")
+    with CcaClient(replace(config, max_connections=2, download_hosts=hosts)) as client:
+        files = client.files(COMPRESSED, Partition.parse(day, Grain.DAY))
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda file: list(client.download(file)), files * 3))
+        assert {urlsplit(file.link).hostname for file in files} == set(sim.download_hosts)
+        assert len(client.session._adapter.open_sockets()) <= 2
 
 
 @pytest.mark.parametrize("fault", [CutAfter(100), CutAfter(0, reset=True)])
