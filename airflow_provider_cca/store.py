@@ -76,6 +76,20 @@ class Store:
                 return {}
         return {e["name"].rsplit("/", 1)[-1]: int(e["size"] or 0) for e in entries if e["type"] == "file"}
 
+    def sizes_below(self, folder: str) -> dict[str, dict[str, int]]:
+        """Folder, relative to the destination -> name -> bytes, of all below a folder, by one listing."""
+        with self._translated("list", folder):
+            try:
+                entries = self.fs.find(self.path(folder), detail=True, refresh=True)
+            except FileNotFoundError:
+                return {}
+        found: dict[str, dict[str, int]] = {}
+        start = len(self.fs._strip_protocol(self.root).rstrip("/")) + 1
+        for path, entry in entries.items():
+            inside, _, name = path[start:].rpartition("/")
+            found.setdefault(inside, {})[name] = int(entry["size"] or 0)
+        return found
+
     def read(self, key: str) -> bytes:
         """A small object."""
         with self._translated("read", key):
@@ -217,6 +231,16 @@ class _Spool:
 class LocalStore(Store):
     """A folder on a local or mounted disk."""
 
+    def sizes_below(self, folder: str) -> dict[str, dict[str, int]]:
+        found: dict[str, dict[str, int]] = {}
+        with self._translated("list", folder):
+            for inside, _, names in os.walk(self.path(folder), onerror=_unless_missing):
+                key = os.path.relpath(inside, self.root)
+                sizes = {name: size for name in names if (size := _size(Path(inside, name))) is not None}
+                if sizes:
+                    found[key] = sizes
+        return found
+
     def sweep(self, folder: str) -> None:
         for entry in Path(self.path(folder)).glob(f".*{_TEMPORARY}"):
             with suppress(OSError):
@@ -278,6 +302,19 @@ class _Temporary:
         with suppress(OSError):
             self._path.unlink()
         os.close(self._fd)
+
+
+def _unless_missing(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise error
+
+
+def _size(path: Path) -> int | None:
+    """Bytes of a file; None when another landing has replaced or removed it since it was listed."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return None
 
 
 def _remove_if_orphan(path: Path) -> None:

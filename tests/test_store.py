@@ -63,6 +63,13 @@ def test_a_folder_that_is_not_there_is_empty(store: Store) -> None:
     assert store.sizes("nowhere") == {}
 
 
+def test_one_listing_of_the_store_gives_the_sizes_of_all_that_is_below_a_folder(store: Store) -> None:
+    for key in ("r/a=1/x", "r/a=1/y", "r/a=2/x", "r/z", "other/x"):
+        store.write(key, key.encode())
+    assert store.sizes_below("r") == {"r": {"z": 3}, "r/a=1": {"x": 7, "y": 7}, "r/a=2": {"x": 7}}
+    assert store.sizes_below("nowhere") == {}
+
+
 def test_a_missing_object_is_an_error_that_says_what_to_check(store: Store) -> None:
     with pytest.raises(DestinationUnusable, match=r"cannot read .*gone"):
         store.read("gone")

@@ -1,0 +1,96 @@
+"""What the operators share: the connection, how a killed task ends, and the destination."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+
+from airflow_provider_cca.arguments import check_destination
+from airflow_provider_cca.errors import DestinationUnusable
+from airflow_provider_cca.hooks import CcaHook, airflow_errors
+from airflow_provider_cca.models import Partition, RemoteFile, Scope
+
+if TYPE_CHECKING:
+    from airflow_provider_cca.client import CcaClient
+    from airflow_provider_cca.landing import Landed
+    from airflow_provider_cca.store import Store
+
+
+PUBLISHING_WORKERS = 4
+"""More threads than connections: while some files are being published, others come in."""
+
+
+class CcaOperator(BaseOperator):
+    """What all operators of this package share: the connection, and how a killed task ends.
+
+    :param cca_conn_id: The connection, of type `cca`.
+    """
+
+    _client: CcaClient | None = None
+
+    def __init__(self, *, cca_conn_id: str = "cca_default", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.cca_conn_id = cca_conn_id
+
+    @contextmanager
+    def connected(self) -> Iterator[CcaClient]:
+        """A client for the time of the block, in which errors become what Airflow acts on."""
+        with airflow_errors(), CcaHook(self.cca_conn_id).get_conn() as client:
+            self._client = client
+            try:
+                yield client
+            finally:
+                self._client = None
+
+    def on_kill(self) -> None:
+        # Airflow's handler only calls this: without it a read that stalls would outlive the task.
+        if self._client:
+            self._client.abort()
+
+
+class CcaLandingOperator(CcaOperator):
+    """What the operators share that write into a store.
+
+    :param destination: Where to: a path, or a URL such as s3://aws_default@bucket/cca (templated).
+    """
+
+    def __init__(self, *, destination: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        check_destination(destination)
+        self.destination = destination
+
+    def store(self) -> Store:
+        """The destination, opened; only at run time, since this asks for connections."""
+        from airflow.sdk import ObjectStoragePath
+
+        from airflow_provider_cca.store import Store
+
+        destination = str(self.destination or "").strip().removeprefix("None")
+        check_destination(destination)
+        if destination.startswith(("/", "file://")):
+            # ObjectStoragePath would import every store's library first, which takes longer than a landing.
+            return Store.at(destination.removeprefix("file://"))
+        try:
+            return Store.at(ObjectStoragePath(destination))
+        except (ValueError, ImportError) as error:
+            raise DestinationUnusable(
+                f"destination {destination!r} cannot be opened ({error}): install the provider of its store, "
+                "for s3:// with pip install 'airflow-provider-cca[s3]'"
+            ) from error
+
+    def land(
+        self, client: CcaClient, partitions: Mapping[tuple[Scope, Partition], list[RemoteFile]]
+    ) -> list[Landed]:
+        """Land these files, as many at a time as the connection allows."""
+        from airflow_provider_cca.landing import Landing
+
+        workers = client.config.max_connections + PUBLISHING_WORKERS
+        landing = Landing(self.store(), client.download, client.session.retry, workers)
+        return landing.land(partitions)
+
+    def url(self, key: str) -> str:
+        """Where a key of the store is, as ObjectStoragePath takes it."""
+        return f"{str(self.destination).rstrip('/')}/{key}"
