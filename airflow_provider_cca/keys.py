@@ -43,14 +43,16 @@ def _encoded(character: str) -> str:
     return "".join(f"%{byte:02X}" for byte in character.encode(errors="surrogatepass"))
 
 
-def folder_of(scope: Scope, partition: Partition) -> str:
-    """The partition's folder, as in peak_port_daily/level=site/creation_date=2026-03-01."""
+def folder_of(scope: Scope, partition: Partition | None = None) -> str:
+    """A partition's folder, as in peak_port_daily/level=site/creation_date=2026-03-01, or what holds them."""
     parts = [scope.report.name]
     if scope.report.needs == "site":
         parts.append(f"site={safe_name(scope.site or '')}")
     elif scope.report.needs == "level":
         parts.append(f"level={scope.level}")
-    return "/".join([*parts, f"{scope.report.partition_key}={partition}"])
+    if partition:
+        parts.append(f"{scope.report.partition_key}={partition}")
+    return "/".join(parts)
 
 
 def assign_keys(files: Iterable[RemoteFile], landed: Iterable[LandedFile]) -> list[tuple[RemoteFile, str]]:

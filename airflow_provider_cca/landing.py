@@ -10,12 +10,14 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
+from itertools import repeat
 
 from airflow_provider_cca.errors import (
     CcaError,
@@ -35,6 +37,10 @@ from airflow_provider_cca.store import Store
 log = logging.getLogger(__name__)
 
 Fetch = Callable[[RemoteFile], Iterator[bytes]]
+Sizes = Mapping[str, Mapping[str, int]]
+
+MANY = 8
+"""From so many partitions of a scope on, one listing of all its folders takes the place of one for each."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +111,10 @@ class Landing:
         """
         pool = ThreadPoolExecutor(self.workers, thread_name_prefix="cca-landing")
         try:
-            plans = list(pool.map(self._plan, *zip(*partitions, strict=True), partitions.values()))
+            listed = self._listed(partitions)
+            plans = list(
+                pool.map(self._plan, *zip(*partitions, strict=True), partitions.values(), repeat(listed))
+            )
             for plan in plans:
                 self._start(plan, pool)
             finished = [pool.submit(self._finish, plan) for plan in plans if _wait_for(plan)]
@@ -117,16 +126,35 @@ class Landing:
         _raise_failures(plans)
         return landed
 
-    def _plan(self, scope: Scope, partition: Partition, files: Sequence[RemoteFile]) -> _Plan:
+    def _listed(self, partitions: Iterable[tuple[Scope, Partition]]) -> Mapping[Scope, Sizes]:
+        """What the store has of each scope of which many partitions are landed, by one listing for all."""
+        count = Counter(scope for scope, _ in partitions)
+        return {
+            scope: self.retry.call(partial(self.store.sizes_below, folder_of(scope)))
+            for scope, n in count.items()
+            if n >= MANY
+        }
+
+    def _plan(
+        self,
+        scope: Scope,
+        partition: Partition,
+        files: Sequence[RemoteFile],
+        listed: Mapping[Scope, Sizes],
+    ) -> _Plan:
         folder = folder_of(scope, partition)
-        self.store.sweep(folder)
-        before, present = self._look(folder)
+        known = listed[scope].get(folder, {}) if scope in listed else None
+        before, present = self._look(folder, known)
+        self.store.sweep(folder, present)
         wanted = assign_keys(files, before.files if before else ())
         return _Plan(scope, partition, folder, before, present, wanted)
 
-    def _look(self, folder: str) -> tuple[Manifest | None, Mapping[str, int]]:
-        """The manifest of a folder, and the sizes of what is there."""
-        present = self.retry.call(lambda: self.store.sizes(folder))
+    def _look(
+        self, folder: str, present: Mapping[str, int] | None = None
+    ) -> tuple[Manifest | None, Mapping[str, int]]:
+        """The manifest of a folder, and the sizes of what is there, unless that is known."""
+        if present is None:
+            present = self.retry.call(lambda: self.store.sizes(folder))
         return (self._manifest(folder) if MANIFEST_NAME in present else None), present
 
     def _manifest(self, folder: str) -> Manifest | None:
@@ -279,7 +307,7 @@ def land_snapshot(
     A second snapshot on the same day takes the place of the first.
     """
     folder, name = folder_of(scope, day), snapshot_name(day.first)
-    store.sweep(folder)
+    store.sweep(folder, retry.call(lambda: store.sizes(folder)))
 
     def transfer() -> LandedFile:
         digest, size = hashlib.md5(usedforsecurity=False), 0

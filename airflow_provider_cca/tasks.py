@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 
 from airflow_provider_cca.arguments import check_destination
-from airflow_provider_cca.errors import DestinationUnusable
+from airflow_provider_cca.destinations import PUBLISHING_WORKERS, open_store
 from airflow_provider_cca.hooks import CcaHook, airflow_errors
 from airflow_provider_cca.models import Partition, RemoteFile, Scope
 
@@ -17,10 +17,6 @@ if TYPE_CHECKING:
     from airflow_provider_cca.client import CcaClient
     from airflow_provider_cca.landing import Landed
     from airflow_provider_cca.store import Store
-
-
-PUBLISHING_WORKERS = 4
-"""More threads than connections: while some files are being published, others come in."""
 
 
 class CcaOperator(BaseOperator):
@@ -64,22 +60,7 @@ class CcaLandingOperator(CcaOperator):
 
     def store(self) -> Store:
         """The destination, opened; only at run time, since this asks for connections."""
-        from airflow.sdk import ObjectStoragePath
-
-        from airflow_provider_cca.store import Store
-
-        destination = str(self.destination or "").strip().removeprefix("None")
-        check_destination(destination)
-        if destination.startswith(("/", "file://")):
-            # ObjectStoragePath would import every store's library first, which takes longer than a landing.
-            return Store.at(destination.removeprefix("file://"))
-        try:
-            return Store.at(ObjectStoragePath(destination))
-        except (ValueError, ImportError) as error:
-            raise DestinationUnusable(
-                f"destination {destination!r} cannot be opened ({error}): install the provider of its store, "
-                "for s3:// with pip install 'airflow-provider-cca[s3]'"
-            ) from error
+        return open_store(self.destination)
 
     def land(
         self, client: CcaClient, partitions: Mapping[tuple[Scope, Partition], list[RemoteFile]]

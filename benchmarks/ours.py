@@ -114,7 +114,7 @@ def _take(token: str) -> None:
 OF_A_WORKER = ("airflow.sdk.execution_time.supervisor", "airflow.sdk.execution_time.task_runner")
 """What a worker has loaded before it executes a task."""
 
-OF_S3 = ("airflow.providers.amazon.aws.fs.s3", "airflow.providers.amazon.aws.hooks.s3", "s3fs")
+OF_S3 = ("airflow.providers.amazon.aws.hooks.s3",)
 """What any S3 destination loads; a program such as rclone has it built in."""
 
 TASKS: dict[str, Callable[..., Any]] = {"land": land, "list_files": list_files, "wait": wait}

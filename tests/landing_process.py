@@ -17,7 +17,7 @@ from typing import Any
 from airflow_provider_cca.operators import CcaToObjectStorageOperator
 
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload([__name__, "airflow.providers.amazon.aws.fs.s3", "s3fs"])
+_context.set_forkserver_preload([__name__, "airflow.providers.amazon.aws.hooks.s3"])
 
 
 @dataclass(frozen=True)

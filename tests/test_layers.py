@@ -29,12 +29,23 @@ PLAIN = (
         "session",
         "client",
         "store",
+        "s3_store",
         "landing",
     ),
 )
-AIRFLOW_SIDE = ("compat", "hooks", "runs", "looks", "triggers", "sensors", "tasks", "operators")
+AIRFLOW_SIDE = (
+    "compat",
+    "hooks",
+    "runs",
+    "looks",
+    "triggers",
+    "sensors",
+    "destinations",
+    "tasks",
+    "operators",
+)
 FRAME = {"__init__", "get_provider_info"}
-TALKING, KEEPING = {"client", "session", "sockets"}, {"landing", "store", "keys", "manifest"}
+TALKING, KEEPING = {"client", "session", "sockets"}, {"landing", "store", "s3_store", "keys", "manifest"}
 
 
 @cache

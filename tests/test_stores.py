@@ -1,9 +1,10 @@
-"""The landing protocol on three stores: a local folder, a real S3 server, and fsspec's memory."""
+"""The landing protocol on four stores: a local folder, a real S3 server by two libraries, fsspec's memory."""
 
 from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,12 +21,14 @@ from s3 import BUCKET
 from test_landing import DAY, FOLDER, ZIPS, Server, listed
 from verdicts import WHOLE, Folder, truth_of
 
+from airflow_provider_cca.destinations import open_store
 from airflow_provider_cca.errors import DestinationUnusable
 from airflow_provider_cca.landing import Landed, Landing
-from airflow_provider_cca.models import RemoteFile
+from airflow_provider_cca.models import Partition, RemoteFile
+from airflow_provider_cca.reports import Grain
 from airflow_provider_cca.retry import Retry
 from airflow_provider_cca.simulator import Hang
-from airflow_provider_cca.store import PART_BYTES, Store
+from airflow_provider_cca.store import PART_BYTES, FsspecStore, Store
 
 SMALL, LARGE = 20_000, 2 * PART_BYTES + 7  # the large ones take three parts
 MANIFEST = f"{FOLDER}/_manifest.json"
@@ -37,22 +40,33 @@ class Kind:
 
     store: Store
     objects: Callable[[], dict[str, bytes]]
+    remove: Callable[[str], object]
     uploads: Callable[[], list[str]] = list
 
 
-@pytest.fixture(params=[LOCAL, S3, "memory"])
+S3FS = "S3 by s3fs"
+
+
+@pytest.fixture(params=[LOCAL, S3, S3FS, "memory"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Kind]:
     if request.param == LOCAL:
-        yield Kind(Store.at(tmp_path), lambda: tree(tmp_path))
-    elif request.param == S3:
+        yield Kind(Store.at(tmp_path), lambda: tree(tmp_path), lambda key: (tmp_path / key).unlink())
+    elif request.param in (S3, S3FS):
         server, prefix = request.getfixturevalue("s3"), request.getfixturevalue("new_prefix")()
-        store = Store.at(ObjectStoragePath(f"s3://aws_default@{BUCKET}/{prefix}"))
-        yield Kind(store, lambda: server.objects(prefix), lambda: server.uploads(prefix))
+        url = f"s3://aws_default@{BUCKET}/{prefix}"
+        store = open_store(url) if request.param == S3 else Store.at(ObjectStoragePath(url))
+        yield Kind(
+            store,
+            lambda: server.objects(prefix),
+            lambda key: server.client.delete_object(Bucket=BUCKET, Key=prefix + key),
+            lambda: server.uploads(prefix),
+        )
     else:
         fs = MemoryFileSystem()
         yield Kind(
-            Store(fs, "/root"),
+            FsspecStore(fs, "/root"),
             lambda: {key.removeprefix("/root/"): file.getvalue() for key, file in fs.store.items()},
+            lambda key: fs.rm_file(f"/root/{key}"),
         )
         fs.store.clear()
         fs.pseudo_dirs[:] = [""]
@@ -104,6 +118,20 @@ def test_what_is_given_up_leaves_nothing(place, size) -> None:
     assert (place.objects(), place.uploads()) == ({"a/b.bin": b"old"}, [])
 
 
+def test_one_listing_gives_all_that_is_below_a_folder(place) -> None:
+    for key in ("r/a=1/x", "r/a=1/y", "r/a=2/x", "r/z", "other/x"):
+        place.store.write(key, key.encode())
+    assert place.store.sizes_below("r") == {"r": {"z": 3}, "r/a=1": {"x": 7, "y": 7}, "r/a=2": {"x": 7}}
+    assert place.store.sizes("r") == {"z": 3}
+    assert place.store.sizes_below("nowhere") == place.store.sizes("nowhere") == {}
+
+
+def test_an_s3_upload_of_any_size_stays_below_the_parts_that_s3_allows(s3) -> None:
+    """2 TB in 9,000 parts: the size of a part grows with the object."""
+    with open_store(f"s3://aws_default@{BUCKET}/many").writing("a", 2 * 10**12) as target:
+        assert target._part_bytes * 10_000 > 2 * 10**12
+
+
 def test_a_folder_that_vanishes_under_a_writer_is_an_error_of_the_destination(tmp_path) -> None:
     store = Store.at(tmp_path / "root")
     with (
@@ -151,6 +179,19 @@ def test_a_partition_of_small_and_large_files_lands_whole_and_only_once(place, s
     assert land(place, server, *files).downloaded == 0
 
 
+def test_a_range_that_has_landed_costs_one_listing_of_the_store(s3_proxy, new_prefix, server) -> None:
+    """And one look into each manifest: no request for each object."""
+    days = [Partition.parse(f"2026-03-{day:02}", Grain.DAY) for day in range(1, 11)]
+    partitions = {(ZIPS, day): [server.has(listed(b"x", id_=str(day)), b"x")] for day in days}
+    store = open_store(f"s3://aws_proxy@{BUCKET}/{new_prefix()}")
+    landing = Landing(store, server.fetch, Retry(Event()), workers=4)
+    landing.land(partitions)
+    s3_proxy.forget()
+    assert [one.downloaded for one in landing.land(partitions)] == [0] * 10
+    kinds = Counter("list" if "list-type" in line else line.rsplit("/")[-1] for line in s3_proxy.log)
+    assert kinds == {"list": 1, "_manifest.json": 10}
+
+
 @pytest.mark.parametrize("broken", [b"", b'{"version": 1, "fil', b"null", b'{"version": 9}'])
 def test_a_damaged_manifest_is_written_anew_without_a_download(place, server, files, broken) -> None:
     land(place, server, *files)
@@ -161,7 +202,7 @@ def test_a_damaged_manifest_is_written_anew_without_a_download(place, server, fi
 
 def test_what_a_manifest_names_in_vain_is_downloaded_again(place, server, files) -> None:
     land(place, server, *files)
-    place.store.fs.rm_file(place.store.path(f"{FOLDER}/large.zip"))
+    place.remove(f"{FOLDER}/large.zip")
     assert land(place, server, *files).downloaded == 1
     assert outcome(place, server) == WHOLE
 
@@ -197,7 +238,7 @@ def test_a_landing_that_began_earlier_does_not_hide_what_a_later_one_landed(plac
 
 
 def test_what_a_killed_landing_left_is_swept_by_the_next(tmp_path, server, files) -> None:
-    place = Kind(Store.at(tmp_path), lambda: tree(tmp_path))
+    place = Kind(Store.at(tmp_path), lambda: tree(tmp_path), tmp_path.joinpath)
     (tmp_path / FOLDER).mkdir(parents=True)
     for name in (".a.zip.0123abcd.part", "._manifest.json.89abcdef.part", ".other.zip.00000000.part"):
         (tmp_path / FOLDER / name).write_bytes(b"half")

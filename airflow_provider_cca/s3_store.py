@@ -1,0 +1,120 @@
+"""An S3 bucket as a store, through a boto3 client. Plain Python: no Airflow, no HTTP of its own.
+
+A small object is one PUT. A larger one goes up in parts while it comes in: no listing shows them, and
+nothing is under the key before the upload is completed. One thread writes one object at a time; the client
+is shared by all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from airflow_provider_cca.store import PART_BYTES, READ_BYTES, Store, Target
+
+MAX_PARTS = 9_000
+"""Fewer than the 10,000 that S3 allows one upload."""
+
+
+class S3Store(Store):
+    """A prefix of a bucket.
+
+    :param client: boto3's, for S3.
+    :param root: Bucket and prefix, as in `bucket/some/prefix`.
+    """
+
+    def __init__(self, client: Any, root: str) -> None:
+        super().__init__(root)
+        self.client = client
+        self.bucket, _, self._prefix = self.root.partition("/")
+
+    def name(self, key: str) -> dict[str, str]:
+        """Bucket and key, as the calls of S3 want them."""
+        return {"Bucket": self.bucket, "Key": f"{self._prefix}/{key}".lstrip("/")}
+
+    def sizes(self, folder: str) -> dict[str, int]:
+        return {name: size for inside, name, size in self._objects(folder, Delimiter="/") if inside == folder}
+
+    def sizes_below(self, folder: str) -> dict[str, dict[str, int]]:
+        found: dict[str, dict[str, int]] = {}
+        for inside, name, size in self._objects(folder):
+            found.setdefault(inside, {})[name] = size
+        return found
+
+    def read(self, key: str) -> bytes:
+        with self.translated("read", key):
+            return bytes(self.client.get_object(**self.name(key))["Body"].read())
+
+    def md5(self, key: str) -> str:
+        digest = hashlib.md5(usedforsecurity=False)
+        with self.translated("read", key):
+            for chunk in self.client.get_object(**self.name(key))["Body"].iter_chunks(READ_BYTES):
+                digest.update(chunk)
+        return digest.hexdigest()
+
+    @contextmanager
+    def writing(self, key: str, size: int) -> Iterator[Target]:
+        upload = _Upload(self, key, max(PART_BYTES, size // MAX_PARTS))
+        try:
+            yield upload
+        finally:
+            upload.discard()
+
+    def _objects(self, folder: str, **options: str) -> Iterator[tuple[str, str, int]]:
+        """Folder, name and bytes of each object below a folder."""
+        start = f"{self._prefix}/".lstrip("/")
+        with self.translated("list", folder):
+            pages = self.client.get_paginator("list_objects_v2").paginate(
+                Bucket=self.bucket, Prefix=f"{start}{folder}/", **options
+            )
+            for page in pages:
+                for entry in page.get("Contents", ()):
+                    inside, _, name = entry["Key"].removeprefix(start).rpartition("/")
+                    if name:  # a folder that some console made is an object without one
+                        yield inside, name, int(entry["Size"])
+
+
+class _Upload:
+    """An object on its way: in memory while it is small, then in parts that nobody sees."""
+
+    def __init__(self, store: S3Store, key: str, part_bytes: int) -> None:
+        self._store, self._key, self._part_bytes = store, key, part_bytes
+        self._held = bytearray()
+        self._id: str | None = None
+        self._parts: list[dict[str, Any]] = []
+
+    def write(self, chunk: bytes) -> None:
+        self._held += chunk
+        if len(self._held) > self._part_bytes:
+            with self._store.translated("write", self._key):
+                self._send_part()
+
+    def publish(self) -> None:
+        client, name = self._store.client, self._store.name(self._key)
+        with self._store.translated("write", self._key):
+            if self._id is None:
+                client.put_object(**name, Body=self._held)
+                return
+            if self._held:
+                self._send_part()
+            client.complete_multipart_upload(
+                **name, UploadId=self._id, MultipartUpload={"Parts": self._parts}
+            )
+            self._id = None
+
+    def discard(self) -> None:
+        """Forget what was not published. Never raises: something else went wrong already."""
+        if self._id is not None:
+            with suppress(Exception):
+                self._store.client.abort_multipart_upload(**self._store.name(self._key), UploadId=self._id)
+            self._id = None
+
+    def _send_part(self) -> None:
+        client, name, number = self._store.client, self._store.name(self._key), len(self._parts) + 1
+        if self._id is None:
+            self._id = client.create_multipart_upload(**name)["UploadId"]
+        answer = client.upload_part(**name, UploadId=self._id, PartNumber=number, Body=self._held)
+        self._parts.append({"PartNumber": number, "ETag": answer["ETag"]})
+        self._held = bytearray()
