@@ -12,12 +12,13 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property, partial
 from itertools import repeat
+from threading import Lock
 
 from airflow_provider_cca.errors import (
     CcaError,
@@ -63,7 +64,7 @@ class Landed:
 
 @dataclass
 class _Plan:
-    """One partition: what the listing wants, and what the store has of it."""
+    """One partition: what the listing wants, what the store has of it, and what became of it."""
 
     scope: Scope
     partition: Partition
@@ -71,24 +72,72 @@ class _Plan:
     before: Manifest | None
     present: Mapping[str, int]
     wanted: list[tuple[RemoteFile, str]]
-    transfers: list[tuple[LandedFile, Future[bool]]] = field(default_factory=list)
+    open: int = 0
+    downloaded: int = 0
     failures: dict[str, CcaError] = field(default_factory=dict)
+    landed: Landed | None = None
 
     @cached_property
     def known(self) -> dict[str, LandedFile]:
         """What the manifest held before, by key."""
         return {entry.key: entry for entry in self.before.files} if self.before else {}
 
-    def is_whole(self, entry: LandedFile) -> bool:
-        """Whether the manifest vouches for this very file and the store has it in full."""
-        known = self.known.get(entry.key)
-        vouched = known is not None and (known.size, known.md5) == (entry.size, entry.md5)
-        return vouched and self.present.get(entry.key) == entry.size
+    def missing(self) -> list[tuple[RemoteFile, str]]:
+        """What the manifest does not vouch for, or the store does not have in full."""
+        return [(file, key) for file, key in self.wanted if not self._is_whole(file, key)]
 
-    def kept(self) -> list[LandedFile]:
-        """What earlier landings left here and the listing no longer names, as after its 365 days."""
+    def _is_whole(self, file: RemoteFile, key: str) -> bool:
+        known = self.known.get(key)
+        vouched = known is not None and (known.size, known.md5) == (file.size, file.md5)
+        return vouched and self.present.get(key) == file.size
+
+    def entries(self) -> tuple[LandedFile, ...]:
+        """What the manifest is to hold: what is wanted, and what earlier landings left here that the listing
+        no longer names, as after its 365 days."""
         keys = {key for _, key in self.wanted}
-        return [e for e in self.known.values() if e.key not in keys and self.present.get(e.key) == e.size]
+        kept = [e for e in self.known.values() if e.key not in keys and self.present.get(e.key) == e.size]
+        return _by_key((*kept, *(_entry(file, key) for file, key in self.wanted)))
+
+
+Job = tuple[_Plan, RemoteFile | None, str]
+"""A file to be fetched and its key; no file when there is none to be fetched in a partition."""
+
+
+class _Jobs:
+    """What is to be done, given out to one worker at a time."""
+
+    def __init__(self, plans: Iterable[_Plan]) -> None:
+        self._lock = Lock()
+        self._given_out = self._all(plans)
+
+    @staticmethod
+    def _all(plans: Iterable[_Plan]) -> Generator[Job]:
+        for plan in plans:
+            missing = plan.missing()
+            plan.open = len(missing) or 1
+            if not missing:
+                yield plan, None, ""
+            for file, key in missing:
+                yield plan, file, key
+
+    def __iter__(self) -> Iterator[Job]:
+        return self
+
+    def __next__(self) -> Job:
+        with self._lock:
+            return next(self._given_out)
+
+    def done(self, plan: _Plan, *, downloaded: bool) -> bool:
+        """Count a job of a plan; whether it was the last one."""
+        with self._lock:
+            plan.downloaded += downloaded
+            plan.open -= 1
+            return not plan.open
+
+    def stop(self) -> None:
+        """Give out no more."""
+        with self._lock:
+            self._given_out.close()
 
 
 class Landing:
@@ -104,27 +153,28 @@ class Landing:
         self.store, self.fetch, self.retry, self.workers = store, fetch, retry, workers
 
     def land(self, partitions: Mapping[tuple[Scope, Partition], Sequence[RemoteFile]]) -> list[Landed]:
-        """Land the files of each partition, and write the manifests.
+        """Land the files of each partition; its manifest is written as soon as the last of them is there.
 
         Raises PartlyLanded when files failed: all the others have landed, and a partition with a failed
         file has no new manifest.
         """
         pool = ThreadPoolExecutor(self.workers, thread_name_prefix="cca-landing")
+        listed = self._listed(partitions)
+        jobs = _Jobs(())
         try:
-            listed = self._listed(partitions)
             plans = list(
                 pool.map(self._plan, *zip(*partitions, strict=True), partitions.values(), repeat(listed))
             )
-            for plan in plans:
-                self._start(plan, pool)
-            finished = [pool.submit(self._finish, plan) for plan in plans if _wait_for(plan)]
-            landed = [future.result() for future in finished]
+            jobs = _Jobs(plans)
+            for worker in as_completed([pool.submit(self._work, jobs) for _ in range(self.workers)]):
+                worker.result()
         except BaseException:
+            jobs.stop()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
         pool.shutdown()
         _raise_failures(plans)
-        return landed
+        return [plan.landed for plan in plans if plan.landed]
 
     def _listed(self, partitions: Iterable[tuple[Scope, Partition]]) -> Mapping[Scope, Sizes]:
         """What the store has of each scope of which many partitions are landed, by one listing for all."""
@@ -164,21 +214,32 @@ class Landing:
             log.warning("The manifest of %s is damaged and will be written anew: %s", folder, error)
             return None
 
-    def _start(self, plan: _Plan, pool: ThreadPoolExecutor) -> None:
-        for file, key in plan.wanted:
-            entry = _entry(file, key)
-            if plan.is_whole(entry):
-                done: Future[bool] = Future()
-                done.set_result(False)
-            else:
-                done = pool.submit(self._land_file, plan, file, entry)
-            plan.transfers.append((entry, done))
+    def _work(self, jobs: _Jobs) -> None:
+        """Fetch files until there are no more. What stops every file is raised."""
+        for plan, file, key in jobs:
+            downloaded = False
+            with self._failures_kept(plan, key):
+                downloaded = file is not None and self._land_file(plan, file, key)
+            if jobs.done(plan, downloaded=downloaded) and not plan.failures:
+                with self._failures_kept(plan, MANIFEST_NAME):
+                    plan.landed = self._finish(plan)
 
-    def _land_file(self, plan: _Plan, file: RemoteFile, entry: LandedFile) -> bool:
+    @staticmethod
+    @contextmanager
+    def _failures_kept(plan: _Plan, key: str) -> Iterator[None]:
+        """Keep the error of one object for the end: it holds back its own partition alone."""
+        try:
+            yield
+        except (DestinationUnusable, Closed):
+            raise
+        except CcaError as error:
+            plan.failures[f"{plan.folder}/{key}"] = error
+
+    def _land_file(self, plan: _Plan, file: RemoteFile, name: str) -> bool:
         """Whether it had to be downloaded; a whole file that no manifest names yet is taken as it is."""
-        key = f"{plan.folder}/{entry.key}"
-        complete = plan.present.get(entry.key) == entry.size
-        if complete and self.retry.call(lambda: self.store.md5(key)) == entry.md5:
+        key = f"{plan.folder}/{name}"
+        complete = plan.present.get(name) == file.size
+        if complete and self.retry.call(lambda: self.store.md5(key)) == file.md5:
             return False
         self.retry.call(lambda: self._transfer(file, key))
         return True
@@ -195,23 +256,19 @@ class Landing:
         log.debug("Landed %s: %d bytes in %.3f s", key, file.size, time.monotonic() - started)
 
     def _finish(self, plan: _Plan) -> Landed:
-        entries = _by_key((*plan.kept(), *(entry for entry, _ in plan.transfers)))
+        entries = plan.entries()
         if plan.before is None or plan.before.files != entries:
             entries = self._write_manifest(plan, entries)
-        size, downloaded = (
-            sum(e.size for e in entries),
-            sum(transfer.result() for _, transfer in plan.transfers),
-        )
+        size, key = sum(entry.size for entry in entries), f"{plan.folder}/{MANIFEST_NAME}"
         log.info(
             "%s %s: %d files, %d bytes, %d downloaded",
             plan.scope,
             plan.partition,
             len(entries),
             size,
-            downloaded,
+            plan.downloaded,
         )
-        key = f"{plan.folder}/{MANIFEST_NAME}"
-        return Landed(plan.scope, plan.partition, key, len(entries), size, downloaded)
+        return Landed(plan.scope, plan.partition, key, len(entries), size, plan.downloaded)
 
     def _write_manifest(self, plan: _Plan, ours: Sequence[LandedFile]) -> tuple[LandedFile, ...]:
         """Write our entries, and those that another task has put there since we looked."""
@@ -273,22 +330,11 @@ def _entry(file: RemoteFile, key: str) -> LandedFile:
     return LandedFile(file.id, file.name, key, file.size, file.md5, iso(file.created_on), expires_on)
 
 
-def _wait_for(plan: _Plan) -> bool:
-    """Wait for the plan's transfers: whether all came through. What stops every file is raised at once."""
-    for entry, transfer in plan.transfers:
-        error = transfer.exception()
-        if isinstance(error, CcaError) and not isinstance(error, DestinationUnusable | Closed):
-            plan.failures[f"{plan.folder}/{entry.key}"] = error
-        elif error:
-            raise error
-    return not plan.failures
-
-
 def _raise_failures(plans: Sequence[_Plan]) -> None:
     failures = {key: error for plan in plans for key, error in plan.failures.items()}
     if not failures:
         return
-    wanted = sum(len(plan.transfers) for plan in plans)
+    wanted = sum(len(plan.wanted) for plan in plans)
     shown = "; ".join(f"{key}: {error}" for key, error in list(failures.items())[:3])
     raise PartlyLanded(
         f"{len(failures)} of {wanted} files could not be landed"

@@ -11,7 +11,7 @@ MANIFEST_NAME = "_manifest.json"
 VERSION = 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class LandedFile:
     """One file that is in the store, whole.
 
@@ -55,7 +55,8 @@ class Manifest:
         head = {"version": VERSION, "report": self.report, "partition": dict(self.partition)}
         tail = {"total_bytes": self.total_bytes, "written_at": self.written_at}
         # One line a file, for people; json's own indentation would take ten times as long.
-        files = ",\n".join(json.dumps(vars(file)) for file in self.files)
+        names = LandedFile.__dataclass_fields__
+        files = ",\n".join(json.dumps({n: getattr(file, n) for n in names}) for file in self.files)
         return f'{json.dumps(head)[:-1]}, "files": [\n{files}\n], {json.dumps(tail)[1:]}\n'.encode()
 
     @classmethod

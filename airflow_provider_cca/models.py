@@ -169,7 +169,7 @@ class Scope:
         return " ".join(filter(None, (self.report.name, self.site or self.level)))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class RemoteFile:
     """One file as the listing gives it.
 

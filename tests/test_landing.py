@@ -11,12 +11,14 @@ from threading import Barrier, Event
 
 import pytest
 from conftest import tree
+from fsspec.implementations.local import LocalFileSystem
 
 from airflow_provider_cca.errors import (
     ConnectionFailed,
     DestinationUnusable,
     FileExpired,
     PartlyLanded,
+    StoreError,
     TruncatedSnapshot,
     WrongChecksum,
 )
@@ -24,7 +26,7 @@ from airflow_provider_cca.landing import Landed, Landing, land_snapshot
 from airflow_provider_cca.models import Partition, RemoteFile, Scope, by_partition
 from airflow_provider_cca.reports import REPORTS, Grain
 from airflow_provider_cca.retry import Retry
-from airflow_provider_cca.store import Store
+from airflow_provider_cca.store import LocalStore, Store
 
 ZIPS = Scope(REPORTS["cdr_compressed"])
 DAY = Partition.parse("2026-03-01", Grain.DAY)
@@ -185,6 +187,37 @@ def test_a_broken_file_does_not_hold_back_the_others(tmp_path, server, land) -> 
     assert set(tree(tmp_path)) == {f"{FOLDER}/a.zip"}
     assert not caught.value.retryable
     assert list(caught.value.failures) == [f"{FOLDER}/b.zip"]
+
+
+def test_a_partition_is_finished_as_soon_as_its_last_file_is_there(tmp_path, server) -> None:
+    """So that a long range that is killed need not look at what it had finished."""
+    days = [Partition.parse(f"2026-03-0{day}", Grain.DAY) for day in (1, 2, 3)]
+    partitions = {(ZIPS, day): [server.has(listed(b"x", id_=str(day)), b"x")] for day in days}
+    finished: list[int] = []
+
+    def fetch(file: RemoteFile) -> Iterator[bytes]:
+        finished.append(len(list(tmp_path.rglob("_manifest.json"))))
+        return server.fetch(file)
+
+    Landing(Store.at(tmp_path), fetch, Retry(Event()), workers=1).land(partitions)
+    assert finished == [0, 1, 2]
+
+
+def test_a_manifest_that_cannot_be_written_holds_back_its_own_partition_alone(tmp_path, server) -> None:
+    days = [Partition.parse(f"2026-03-0{day}", Grain.DAY) for day in (1, 2)]
+    partitions = {(ZIPS, day): [server.has(listed(b"x", id_=str(day)), b"x")] for day in days}
+
+    class Failing(LocalStore):
+        def write(self, key: str, content: bytes) -> None:
+            if key.startswith(FOLDER):
+                raise StoreError("the disk is full")
+            super().write(key, content)
+
+    with pytest.raises(PartlyLanded, match=r"creation_date=2026-03-01/_manifest\.json: the disk is full"):
+        Landing(Failing(LocalFileSystem(), str(tmp_path)), server.fetch, Retry(Event()), workers=1).land(
+            partitions
+        )
+    assert (tmp_path / "cdr_compressed/creation_date=2026-03-02/_manifest.json").is_file()
 
 
 def test_recovered_files_join_what_has_landed(tmp_path, server, land) -> None:
