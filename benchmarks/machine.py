@@ -12,6 +12,7 @@ from pathlib import Path
 
 PACKAGES = {
     "curl": "curl",
+    "aria2c": "aria2",
     "rclone": "rclone",
     "radosgw": "radosgw",
     "radosgw-admin": "radosgw",
@@ -42,12 +43,12 @@ def described() -> str:
         f"{platform.system()} {platform.release().partition('-')[0]}",
         f"Python {platform.python_version()}",
         *(f"{name} {_version(package)}" for name, package in _SHOWN.items()),
-        *(found for program in ("curl", "rclone", "radosgw") if (found := _program(program))),
+        *(found for program in ("curl", "aria2c", "rclone", "radosgw") if (found := _program(program))),
     )
     return ", ".join(parts)
 
 
-_SHOWN = {"Airflow": "apache-airflow", "requests": "requests", "s3fs": "s3fs"}
+_SHOWN = {"Airflow": "apache-airflow", "requests": "requests", "boto3": "boto3"}
 
 
 def _cpu() -> str:

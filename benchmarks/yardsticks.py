@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -21,8 +22,11 @@ CHUNK = 256 * 1024
 PAGE = 1000
 
 
-def download(files: list[dict[str, Any]], token: str, folder: str) -> int:
-    """20 urllib3 threads that write to files and compare the MD5; the list is ready, the token too."""
+def download(files: list[dict[str, Any]], token: str, folder: str, sync: bool = False) -> int:
+    """20 urllib3 threads that write to files and compare the MD5; the list is ready, the token too.
+
+    With `sync` a file counts when the disk has it, as a landed one does.
+    """
     pool = urllib3.PoolManager(maxsize=CONNECTIONS, block=True)
     headers = {"Authorization": f"Bearer {token}"}
 
@@ -34,6 +38,8 @@ def download(files: list[dict[str, Any]], token: str, folder: str) -> int:
                 digest.update(chunk)
                 target.write(chunk)
                 size += len(chunk)
+            if sync:
+                os.fsync(target.fileno())
         answer.release_conn()
         if (size, digest.hexdigest()) != (file["fileSize"], file["checksum"]):
             raise ValueError(f"file {number} is not as listed")

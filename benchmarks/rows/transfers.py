@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,11 @@ def small_local(bench: Bench) -> Iterator[Line]:
         costs = in_turn(
             bench.repeat, lambda: local_day(bench, server, day, count), curl(bench, server, day, day)
         )
-    yield Line.ratio(f"{count} files of 50 KB to local files", "curl -Z", 1.10, *costs)
+        yield Line.ratio(f"{count} files of 50 KB to local files", "curl -Z", 1.10, *costs)
+        costs = in_turn(
+            bench.repeat, lambda: local_day(bench, server, day, count), aria2(bench, server, day, day)
+        )
+    yield Line.ratio(f"{count} files of 50 KB to local files", "aria2c", 1.10, *costs)
 
 
 def year(bench: Bench) -> Iterator[Line]:
@@ -48,12 +53,14 @@ def large(bench: Bench) -> Iterator[Line]:
         day = yesterday()
         files, token = server.files(day, day), server.token()
 
-        def other() -> Cost:
+        def other(sync: bool) -> Cost:
             with bench.fresh_folder() as folder:
-                return bench.yardstick("download", files=files, token=token, folder=str(folder))
+                return bench.yardstick("download", files=files, token=token, folder=str(folder), sync=sync)
 
-        costs = in_turn(bench.repeat, lambda: local_day(bench, server, day, count), other)
-    yield Line.ratio(f"{count} files of {size // 1_000_000} MB, verified", "urllib3 with MD5", 1.1, *costs)
+        work = f"{count} files of {size // 1_000_000} MB, verified"
+        for what, sync in (("urllib3 with MD5", False), ("urllib3 with MD5 and fsync", True)):
+            costs = in_turn(bench.repeat, lambda: local_day(bench, server, day, count), partial(other, sync))
+            yield Line.ratio(work, what, 1.1, *costs)
 
 
 def small_s3(bench: Bench) -> Iterator[Line]:
@@ -105,18 +112,35 @@ def in_bucket(name: str) -> str:
 
 def curl(bench: Bench, server: Server, first: date, last: date) -> Callable[[], Cost]:
     """curl with a ready list and a ready token, as fast as it goes."""
-    needs("curl")
+    options = ["-Z", "--parallel-max", str(CONNECTIONS), "-sS", "--fail", "-K"]
+    return _with_list(bench, server, first, last, ["curl", *options], _curl_config)
+
+
+def aria2(bench: Bench, server: Server, first: date, last: date) -> Callable[[], Cost]:
+    """aria2c with the same list: a file on each connection, nothing allocated beforehand."""
+    options = ["-j", str(CONNECTIONS), "-x", "1", "-q", "--file-allocation=none", "-i"]
+    return _with_list(bench, server, first, last, ["aria2c", *options], _aria2_list)
+
+
+def _with_list(
+    bench: Bench,
+    server: Server,
+    first: date,
+    last: date,
+    command: list[str],
+    written: Callable[[Sequence[dict[str, Any]], str, Path], str],
+) -> Callable[[], Cost]:
+    """A program that is given a file with all links, as `written` writes it."""
+    needs(command[0])
     files, token = server.files(first, last), server.token()
 
     def fetch() -> Cost:
         with bench.fresh_folder() as folder:
-            config = bench.folder / bench.name("curl")
-            config.write_text(_curl_config(files, token, folder))
-            cost = run_program(
-                ["curl", "-Z", "--parallel-max", str(CONNECTIONS), "-sS", "--fail", "-K", str(config)]
-            )
+            listed = bench.folder / bench.name(command[0])
+            listed.write_text(written(files, token, folder))
+            cost = run_program([*command, str(listed)])
             if len(list(folder.iterdir())) != len(files):
-                raise ValueError(f"curl did not fetch {len(files)} files")
+                raise ValueError(f"{command[0]} did not fetch {len(files)} files")
             return cost
 
     return fetch
@@ -126,6 +150,14 @@ def _curl_config(files: Sequence[dict[str, Any]], token: str, folder: Path) -> s
     lines = [f'header = "Authorization: Bearer {token}"']
     for number, file in enumerate(files):
         lines += [f'url = "{file["downloadLink"]}"', f'output = "{folder / str(number)}"']
+    return "\n".join(lines)
+
+
+def _aria2_list(files: Sequence[dict[str, Any]], token: str, folder: Path) -> str:
+    lines = []
+    for number, file in enumerate(files):
+        options = {"header": f"Authorization: Bearer {token}", "dir": folder, "out": number}
+        lines += [file["downloadLink"], *(f"  {name}={value}" for name, value in options.items())]
     return "\n".join(lines)
 
 
