@@ -11,7 +11,7 @@ INSTALLED := $(VENV)/.installed
 export UV_SYSTEM_CERTS ?= true
 
 .DEFAULT_GOAL := help
-.PHONY: help demo ui test test-live soak kills bench lint fmt dist screenshots clean
+.PHONY: help demo ui test test-live soak kills versions bench lint fmt dist screenshots clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ soak: $(INSTALLED) ## backfill 365 days of three reports while answers fail and 
 
 kills: $(INSTALLED) ## kill a landing at 100 random moments on each store; see what is left, and land the rest
 	$(RUN) -m pytest -m live tests/test_kills.py
+
+versions: $(INSTALLED) dist ## the suite on the newest Airflow 3.1, 3.2 and 3.3, with our wheel installed
+	@$(RUN) -m tests.versions
 
 bench: $(INSTALLED) ## measure us beside curl, rclone and others; writes docs/benchmarks.md
 	@$(RUN) -m uv pip install --quiet --python $(RUN) --group bench || $(RUN) -m pip install --quiet --group bench
@@ -57,7 +60,7 @@ screenshots: $(INSTALLED) ## take docs/images anew from the real UI; needs Debia
 	$(RUN) -m tests.live.screenshot
 
 clean: ## remove the environment, the demo's Airflow with its store, builds and caches
-	rm -rf $(VENV) .airflow dist .hypothesis .mypy_cache .pytest_cache .ruff_cache *.egg-info
+	rm -rf $(VENV) .versions .airflow dist .hypothesis .mypy_cache .pytest_cache .ruff_cache *.egg-info
 	find airflow_provider_cca benchmarks dags tests -name __pycache__ -prune -exec rm -rf {} +
 
 # Compiled to bytecode at once: otherwise each of Airflow's processes starts two to three times slower at first.

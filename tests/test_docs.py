@@ -36,7 +36,7 @@ def exists(name: str) -> bool:
 
 
 def test_every_function_in_the_map_exists() -> None:
-    modules = "|".join(path.stem for path in (ROOT / "airflow_provider_cca").glob("*.py"))
+    modules = "|".join(path.stem for path in Path(errors.__file__).parent.glob("*.py"))
     names = set(re.findall(rf"`((?:{modules})\.[A-Za-z_.]+)`", MAP))
     assert len(names) > 20
     assert {name for name in names if not exists(name)} == set()

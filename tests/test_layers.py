@@ -13,7 +13,7 @@ import pytest
 import airflow_provider_cca
 
 PACKAGE = Path(airflow_provider_cca.__file__).parent
-DAGS = PACKAGE.parent / "dags"
+DAGS = Path(__file__).parent.parent / "dags"
 
 # Each module may import those above it.
 PLAIN = (
