@@ -22,7 +22,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
-from tempfile import NamedTemporaryFile
+from tempfile import NamedTemporaryFile, TemporaryFile
 from typing import IO, Any, Protocol
 
 from fsspec import AbstractFileSystem
@@ -89,8 +89,26 @@ class Store(ABC):
         """A small object."""
 
     @abstractmethod
+    def chunks(self, key: str) -> Iterator[bytes]:
+        """An object from its beginning to its end, in pieces of at most READ_BYTES."""
+
     def md5(self, key: str) -> str:
         """Read an object and give its MD5 as 32 hex digits."""
+        digest = hashlib.md5(usedforsecurity=False)
+        for chunk in self.chunks(key):
+            digest.update(chunk)
+        return digest.hexdigest()
+
+    @contextmanager
+    def reading(self, key: str) -> Iterator[IO[bytes]]:
+        """An object as a file that can be read anywhere and never changes: here a copy on a disk of ours."""
+        with self.translated("read", key):
+            file = TemporaryFile(prefix="cca-")  # noqa: SIM115 - closed below
+            for chunk in self.chunks(key):
+                file.write(chunk)
+            file.seek(0)
+        with file:
+            yield file
 
     @abstractmethod
     def writing(self, key: str, size: int) -> AbstractContextManager[Target]:
@@ -158,15 +176,13 @@ class FsspecStore(Store):
         with self.translated("read", key):
             return bytes(self.fs.cat_file(self.path(key)))
 
-    def md5(self, key: str) -> str:
-        digest = hashlib.md5(usedforsecurity=False)
+    def chunks(self, key: str) -> Iterator[bytes]:
         with (
             self.translated("read", key),
             self.fs.open(self.path(key), "rb", block_size=PART_BYTES) as source,
         ):
             while chunk := source.read(READ_BYTES):
-                digest.update(chunk)
-        return digest.hexdigest()
+                yield chunk
 
     @contextmanager
     def writing(self, key: str, size: int) -> Iterator[Target]:
@@ -252,6 +268,14 @@ class LocalStore(FsspecStore):
     def read(self, key: str) -> bytes:
         with self.translated("read", key):
             return Path(self.path(key)).read_bytes()
+
+    @contextmanager
+    def reading(self, key: str) -> Iterator[IO[bytes]]:
+        # The file itself: who lands it anew puts another one in its place.
+        with self.translated("read", key):
+            file = Path(self.path(key)).open("rb")  # noqa: SIM115 - closed below
+        with file:
+            yield file
 
     def sweep(self, folder: str, names: Iterable[str]) -> None:
         for name in names:

@@ -126,6 +126,24 @@ def test_one_listing_gives_all_that_is_below_a_folder(place) -> None:
     assert place.store.sizes_below("nowhere") == place.store.sizes("nowhere") == {}
 
 
+@pytest.mark.parametrize("size", [0, SMALL, LARGE])
+def test_an_object_is_read_anywhere_and_as_it_was_when_it_was_opened(place, size) -> None:
+    content = os.urandom(size)
+    place.store.write("a/b.bin", content)
+    with place.store.reading("a/b.bin") as file:
+        place.store.write("a/b.bin", b"new")
+        file.seek(size // 2)
+        assert file.read() == content[size // 2 :]
+        file.seek(0)
+        assert file.read() == content
+    assert b"".join(place.store.chunks("a/b.bin")) == b"new"
+
+
+def test_an_object_that_is_not_there_is_not_opened(place) -> None:
+    with pytest.raises(DestinationUnusable, match=r"cannot read .*gone"), place.store.reading("gone"):
+        pass
+
+
 def test_an_s3_upload_of_any_size_stays_below_the_parts_that_s3_allows(s3) -> None:
     """2 TB in 9,000 parts: the size of a part grows with the object."""
     with open_store(f"s3://aws_default@{BUCKET}/many").writing("a", 2 * 10**12) as target:
