@@ -44,20 +44,20 @@ def check_arguments(
         )
 
 
-def check_destination(destination: object) -> None:
-    """Raise InvalidArgument when a plain destination cannot be right."""
+def check_destination(destination: object, name: str = "destination") -> None:
+    """Raise InvalidArgument when a plain destination, or a source, cannot be right."""
     if is_open(destination):
         return
     if not isinstance(destination, str) or not destination.strip():
         raise InvalidArgument(
-            "the destination is empty: set the Airflow Variable cca_storage, or give destination=…",
-            argument="destination",
+            f"the {name} is empty: set the Airflow Variable cca_storage, or give {name}=…",
+            argument=name,
         )
     if not re.match(r"/|file:///|(?!file:)[a-z][a-z0-9+.-]*://", destination.strip()):
         raise InvalidArgument(
-            f"destination {destination!r} is a relative path, another folder on every worker: "
+            f"{name} {destination!r} is a relative path, another folder on every worker: "
             "give an absolute path or a URL",
-            argument="destination",
+            argument=name,
         )
 
 

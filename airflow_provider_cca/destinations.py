@@ -17,16 +17,18 @@ PUBLISHING_WORKERS = 4
 S3_SCHEMES = ("s3://", "s3a://", "s3n://")
 
 
-def open_store(destination: object) -> Store:
+def open_store(destination: object, argument: str = "destination") -> Store:
     """The store at an absolute path, or at a URL such as s3://aws_default@bucket/cca.
 
     Asks Airflow for the connection, so call it at run time alone. Raises InvalidArgument when it is no
     destination, and DestinationUnusable when the provider of its store is not installed.
+
+    :param argument: Where it was given, for messages.
     """
     from airflow_provider_cca.store import Store
 
     url = str(destination or "").strip().removeprefix("None")
-    check_destination(url)
+    check_destination(url, argument)
     if url.startswith(("/", "file://")):
         # ObjectStoragePath would import every store's library first, which takes longer than a landing.
         return Store.at(url.removeprefix("file://"))
@@ -38,7 +40,7 @@ def open_store(destination: object) -> Store:
         return Store.at(ObjectStoragePath(url))
     except (ValueError, ImportError) as error:
         raise DestinationUnusable(
-            f"destination {url!r} cannot be opened ({error}): install the provider of its store, "
+            f"{argument} {url!r} cannot be opened ({error}): install the provider of its store, "
             "for s3:// with pip install 'airflow-provider-cca[s3]'"
         ) from error
 

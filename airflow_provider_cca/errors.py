@@ -10,7 +10,8 @@ CcaError
 │   ├── WrongSize               a body that is longer or shorter than listed
 │   ├── WrongChecksum           a body whose MD5 is not the listed one
 │   ├── TruncatedSnapshot       a site list that does not hold the rows it counts
-│   └── StoreError              the object store failed
+│   ├── StoreError              the object store failed
+│   └── NotLanded               what is to be read has not landed whole
 ├── StillProcessing           wait: the server is generating the report (412, or one of 403's meanings)
 ├── UsageError                fix the call or the connection
 │   ├── InvalidArgument         a report, partition, site, level … that cannot be asked for
@@ -25,7 +26,10 @@ CcaError
 │   ├── OutsideRetention        a partition of which the server can no longer, or not yet, have files
 │   ├── Forbidden               403 of no known meaning
 │   ├── UnexpectedAnswer        a status that the API document does not know
-│   └── MalformedListing        an entry without a usable id, link, size, checksum or creation stamp
+│   ├── MalformedListing        an entry without a usable id, link, size, checksum or creation stamp
+│   ├── DamagedArchive          a zip that cannot be read, or a member whose CRC is wrong
+│   ├── HostileArchive          a zip that holds more than is allowed, or a link
+│   └── UnsupportedArchive      a zip that is encrypted, or packed in a way that is not unpacked
 ├── PartlyLanded              some files landed, the others failed: their errors are in `failures`
 └── Closed                    the client was closed while it worked
 
@@ -122,6 +126,10 @@ class StoreError(TransientError):
     """The object store, or the local disk, refused to read or write."""
 
 
+class NotLanded(TransientError):
+    """A partition, or a file of it, that is to be read from the store has not landed there whole."""
+
+
 class StillProcessing(CcaError):
     """The server is still generating the report; `retry_after` is its own wish in seconds, or None."""
 
@@ -185,6 +193,20 @@ class UnexpectedAnswer(PermanentError):
 
 class MalformedListing(PermanentError):
     """An entry of a listing that cannot be landed safely."""
+
+
+class DamagedArchive(PermanentError):
+    """A zip that cannot be read, or a member whose CRC is wrong, though the zip is what the server listed."""
+
+
+class HostileArchive(PermanentError):
+    """A zip that holds a link, or more than its limits allow: `limit` names the one, if it was one."""
+
+    limit: str | None = None
+
+
+class UnsupportedArchive(PermanentError):
+    """A zip with a member that is encrypted, or packed by another method than deflate."""
 
 
 class PartlyLanded(CcaError):

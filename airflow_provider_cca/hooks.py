@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseHook, Connection
 from airflow.sdk.log import mask_secret
 
 from airflow_provider_cca import form
-from airflow_provider_cca.compat import AirflowFailException, AirflowNotFoundException
+from airflow_provider_cca.compat import AirflowNotFoundException
 from airflow_provider_cca.config import DEFAULT_DOWNLOAD_HOSTS, DEFAULT_HOST, CcaConfig
 from airflow_provider_cca.errors import CcaError, InvalidConnection
 from airflow_provider_cca.links import is_host
@@ -79,17 +78,6 @@ class CcaHook(BaseHook):
         except CcaError as error:
             return False, str(error)
         return True, f"Logged in; {total} sites" + (f", the first of them {site.name}" if site else "")
-
-
-@contextmanager
-def airflow_errors() -> Iterator[None]:
-    """End what can never succeed as AirflowFailException, without retries; let the rest through."""
-    try:
-        yield
-    except CcaError as error:
-        if error.retryable:
-            raise
-        raise AirflowFailException(str(error)) from error
 
 
 def config_from(connection: Connection) -> CcaConfig:

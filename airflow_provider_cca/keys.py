@@ -12,16 +12,36 @@ from collections import defaultdict
 from collections.abc import Iterable
 from hashlib import sha256
 from operator import attrgetter
+from typing import Any, Protocol, TypeVar
 from unicodedata import normalize
 
 from airflow_provider_cca.manifest import LandedFile
-from airflow_provider_cca.models import Partition, RemoteFile, Scope
+from airflow_provider_cca.models import Partition, Scope
 
 MAX_KEY_BYTES = 180
 """Below the 255 bytes that file systems allow one name, with room for a temporary's suffix."""
 
 _UNSAFE = frozenset('%/\\*?#[]"<>|:')
 """`%` so that different names stay different; the others mean something to file systems, globs or URLs."""
+
+
+class Named(Protocol):
+    """What a key can be assigned to: a RemoteFile, or a member of a zip."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def md5(self) -> str: ...
+
+    @property
+    def created_on(self) -> Any: ...
+
+
+F = TypeVar("F", bound=Named)
 
 
 def safe_name(text: str) -> str:
@@ -55,7 +75,7 @@ def folder_of(scope: Scope, partition: Partition | None = None) -> str:
     return "/".join(parts)
 
 
-def assign_keys(files: Iterable[RemoteFile], landed: Iterable[LandedFile]) -> list[tuple[RemoteFile, str]]:
+def assign_keys(files: Iterable[F], landed: Iterable[LandedFile]) -> list[tuple[F, str]]:
     """A key for each file: the one it has been landed under, else its name, else its name with a mark.
 
     Independent of the order of the listing, so that two landings at the same time agree.
@@ -78,7 +98,7 @@ def assign_keys(files: Iterable[RemoteFile], landed: Iterable[LandedFile]) -> li
     return [(f, keys[n] if n in keys else _free_key(f, taken)) for n, f in enumerate(ordered)]
 
 
-def _free_key(file: RemoteFile, taken: set[str]) -> str:
+def _free_key(file: Named, taken: set[str]) -> str:
     plain = key = safe_name(file.name or file.id)
     extension, identity = _extension(plain), f"{file.id}\n{file.name}\n{file.md5}"
     while _folded(key) in taken:

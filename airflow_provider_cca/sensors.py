@@ -13,8 +13,8 @@ from airflow.sdk import BaseSensorOperator, Context, PokeReturnValue
 from airflow_provider_cca.arguments import check_arguments
 from airflow_provider_cca.compat import AirflowFailException, AirflowSkipException, conf
 from airflow_provider_cca.errors import CcaError, OutsideRetention, TransientError
-from airflow_provider_cca.hooks import airflow_errors
 from airflow_provider_cca.looks import FAILED_LOOKS, Look, Sight
+from airflow_provider_cca.outcomes import airflow_errors
 from airflow_provider_cca.reports import report_named
 from airflow_provider_cca.retry import LONGEST_RETRY_AFTER
 from airflow_provider_cca.runs import Asked, partitions_of_run

@@ -10,8 +10,9 @@ from airflow.sdk import BaseOperator
 
 from airflow_provider_cca.arguments import check_destination
 from airflow_provider_cca.destinations import PUBLISHING_WORKERS, open_store
-from airflow_provider_cca.hooks import CcaHook, airflow_errors
+from airflow_provider_cca.hooks import CcaHook
 from airflow_provider_cca.models import Partition, RemoteFile, Scope
+from airflow_provider_cca.outcomes import airflow_errors
 
 if TYPE_CHECKING:
     from airflow_provider_cca.client import CcaClient

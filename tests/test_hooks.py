@@ -13,7 +13,8 @@ from airflow_provider_cca.compat import AirflowFailException
 from airflow_provider_cca.config import CcaConfig
 from airflow_provider_cca.errors import FileExpired, InvalidConnection, ServerFault
 from airflow_provider_cca.get_provider_info import get_provider_info
-from airflow_provider_cca.hooks import CcaHook, airflow_errors, config_from
+from airflow_provider_cca.hooks import CcaHook, config_from
+from airflow_provider_cca.outcomes import airflow_errors
 from airflow_provider_cca.simulator import Simulator
 
 

@@ -17,7 +17,7 @@ DAGS = Path(__file__).parent.parent / "dags"
 
 # Each module may import those above it.
 PLAIN = (
-    *("errors", "reports", "models", "arguments", "manifest", "keys", "site_list", "paging"),
+    *("errors", "reports", "models", "arguments", "manifest", "keys", "site_list", "archives", "paging"),
     *(
         "links",
         "refusals",
@@ -31,21 +31,25 @@ PLAIN = (
         "store",
         "s3_store",
         "landing",
+        "unpacking",
     ),
 )
 AIRFLOW_SIDE = (
     "compat",
+    "outcomes",
     "hooks",
     "runs",
     "looks",
     "triggers",
     "sensors",
     "destinations",
+    "extracting",
     "tasks",
     "operators",
 )
 FRAME = {"__init__", "get_provider_info"}
-TALKING, KEEPING = {"client", "session", "sockets"}, {"landing", "store", "s3_store", "keys", "manifest"}
+TALKING = {"client", "session", "sockets"}
+KEEPING = {"landing", "unpacking", "archives", "store", "s3_store", "keys", "manifest"}
 
 
 @cache

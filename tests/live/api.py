@@ -138,6 +138,10 @@ class AirflowApi:
         path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/{key}"
         return self._call("GET", path, params={"deserialize": True})["value"]
 
+    def runs(self, dag_id: str) -> list[dict[str, Any]]:
+        """All runs of the DAG."""
+        return self._all(f"/dags/{dag_id}/dagRuns", "dag_runs")
+
     def _all(self, path: str, key: str, **params: Any) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
         while True:
