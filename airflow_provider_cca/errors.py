@@ -31,6 +31,7 @@ CcaError
 │   ├── HostileArchive          a zip that holds more than is allowed, or a link
 │   └── UnsupportedArchive      a zip that is encrypted, or packed in a way that is not unpacked
 ├── PartlyLanded              some files landed, the others failed: their errors are in `failures`
+├── ExpiresSoon               files that vanish from the server within days have not landed: see `gaps`
 └── Closed                    the client was closed while it worked
 
 Facts are attributes, so every class survives pickling; `as_dict` and `from_dict` carry them through JSON.
@@ -38,7 +39,7 @@ Facts are attributes, so every class survives pickling; `as_dict` and `from_dict
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
@@ -213,6 +214,12 @@ class PartlyLanded(CcaError):
     """Some files could not be landed; `failures` maps each file's name to its error as a dict."""
 
     failures: Mapping[str, Any]
+
+
+class ExpiresSoon(CcaError):
+    """Files that the server deletes within days have not landed; `gaps` names them, the nearest first."""
+
+    gaps: Sequence[Mapping[str, Any]]
 
 
 class Closed(CcaError):

@@ -13,6 +13,7 @@ from airflow_provider_cca.arguments import check_arguments, is_open
 from airflow_provider_cca.errors import InvalidArgument, PartlyLanded
 from airflow_provider_cca.extracting import CcaExtractOperator as CcaExtractOperator
 from airflow_provider_cca.models import Partition, RemoteFile, Scope, by_partition
+from airflow_provider_cca.reconciling import CcaReconcileOperator as CcaReconcileOperator
 from airflow_provider_cca.reports import REPORTS, report_named
 from airflow_provider_cca.runs import partitions_of_run, run_type
 from airflow_provider_cca.tasks import CcaLandingOperator, CcaOperator

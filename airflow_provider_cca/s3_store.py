@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from airflow_provider_cca.entries import StoredObject, stored
 from airflow_provider_cca.store import PART_BYTES, READ_BYTES, Store, Target
 
 MAX_PARTS = 9_000
@@ -34,12 +35,19 @@ class S3Store(Store):
         return {"Bucket": self.bucket, "Key": f"{self._prefix}/{key}".lstrip("/")}
 
     def sizes(self, folder: str) -> dict[str, int]:
-        return {name: size for inside, name, size in self._objects(folder, Delimiter="/") if inside == folder}
+        entries = self._objects(folder, Delimiter="/")
+        return {name: int(entry["Size"]) for inside, name, entry in entries if inside == folder}
 
     def sizes_below(self, folder: str) -> dict[str, dict[str, int]]:
         found: dict[str, dict[str, int]] = {}
-        for inside, name, size in self._objects(folder):
-            found.setdefault(inside, {})[name] = size
+        for inside, name, entry in self._objects(folder):
+            found.setdefault(inside, {})[name] = int(entry["Size"])
+        return found
+
+    def objects_below(self, folder: str) -> dict[str, dict[str, StoredObject]]:
+        found: dict[str, dict[str, StoredObject]] = {}
+        for inside, name, entry in self._objects(folder):
+            found.setdefault(inside, {})[name] = stored({**entry, "size": entry["Size"]})
         return found
 
     def read(self, key: str) -> bytes:
@@ -58,8 +66,8 @@ class S3Store(Store):
         finally:
             upload.discard()
 
-    def _objects(self, folder: str, **options: str) -> Iterator[tuple[str, str, int]]:
-        """Folder, name and bytes of each object below a folder."""
+    def _objects(self, folder: str, **options: str) -> Iterator[tuple[str, str, dict[str, Any]]]:
+        """Folder, name and entry of each object below a folder."""
         start = f"{self._prefix}/".lstrip("/")
         with self.translated("list", folder):
             pages = self.client.get_paginator("list_objects_v2").paginate(
@@ -69,7 +77,7 @@ class S3Store(Store):
                 for entry in page.get("Contents", ()):
                     inside, _, name = entry["Key"].removeprefix(start).rpartition("/")
                     if name:  # a folder that some console made is an object without one
-                        yield inside, name, int(entry["Size"])
+                        yield inside, name, entry
 
 
 class _Upload:

@@ -28,6 +28,7 @@ from typing import IO, Any, Protocol
 from fsspec import AbstractFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
+from airflow_provider_cca.entries import StoredObject, stored
 from airflow_provider_cca.errors import CcaError, DestinationUnusable, StoreError
 
 PART_BYTES = 5 * 1024 * 1024
@@ -83,6 +84,10 @@ class Store(ABC):
     @abstractmethod
     def sizes_below(self, folder: str) -> dict[str, dict[str, int]]:
         """Folder, relative to the destination -> name -> bytes, of all below a folder, by one listing."""
+
+    @abstractmethod
+    def objects_below(self, folder: str) -> dict[str, dict[str, StoredObject]]:
+        """The same, with all that the listing tells of each object."""
 
     @abstractmethod
     def read(self, key: str) -> bytes:
@@ -172,6 +177,21 @@ class FsspecStore(Store):
             found.setdefault(inside, {})[name] = int(entry["size"] or 0)
         return found
 
+    def objects_below(self, folder: str) -> dict[str, dict[str, StoredObject]]:
+        with self.translated("list", folder):
+            # Some keep earlier listings, with facts by which they would then read another object.
+            self.fs.invalidate_cache()
+            try:
+                entries = self.fs.find(self.path(folder), detail=True, refresh=True)
+            except FileNotFoundError:
+                return {}
+        found: dict[str, dict[str, StoredObject]] = {}
+        start = len(self.fs._strip_protocol(self.root).rstrip("/")) + 1
+        for path, entry in entries.items():
+            inside, _, name = path[start:].rpartition("/")
+            found.setdefault(inside, {})[name] = stored(entry)
+        return found
+
     def read(self, key: str) -> bytes:
         with self.translated("read", key):
             return bytes(self.fs.cat_file(self.path(key)))
@@ -251,18 +271,25 @@ class LocalStore(FsspecStore):
 
     def sizes(self, folder: str) -> dict[str, int]:
         with self.translated("list", folder):
-            return _sizes_in(self.path(folder))[0]
+            objects, _ = _objects_in(self.path(folder))
+        return {name: one.size for name, one in objects.items()}
 
     def sizes_below(self, folder: str) -> dict[str, dict[str, int]]:
-        found: dict[str, dict[str, int]] = {}
+        return {
+            inside: {name: one.size for name, one in objects.items()}
+            for inside, objects in self.objects_below(folder).items()
+        }
+
+    def objects_below(self, folder: str) -> dict[str, dict[str, StoredObject]]:
+        found: dict[str, dict[str, StoredObject]] = {}
         to_see = [folder]
         with self.translated("list", folder):
             while to_see:
                 folder = to_see.pop()
-                sizes, folders = _sizes_in(self.path(folder))
+                objects, folders = _objects_in(self.path(folder))
                 to_see += [f"{folder}/{name}" for name in folders]
-                if sizes:
-                    found[folder] = sizes
+                if objects:
+                    found[folder] = objects
         return found
 
     def read(self, key: str) -> bytes:
@@ -341,9 +368,9 @@ class _Temporary:
         os.close(self._fd)
 
 
-def _sizes_in(folder: str) -> tuple[dict[str, int], list[str]]:
-    """The sizes of the files in a folder, and its folders; nothing when there is no such folder."""
-    sizes: dict[str, int] = {}
+def _objects_in(folder: str) -> tuple[dict[str, StoredObject], list[str]]:
+    """The files in a folder, and its folders; nothing when there is no such folder."""
+    objects: dict[str, StoredObject] = {}
     folders: list[str] = []
     with suppress(FileNotFoundError), os.scandir(folder) as entries:
         for entry in entries:
@@ -351,8 +378,9 @@ def _sizes_in(folder: str) -> tuple[dict[str, int], list[str]]:
                 folders.append(entry.name)
             else:
                 with suppress(FileNotFoundError):  # replaced or removed by another landing meanwhile
-                    sizes[entry.name] = entry.stat().st_size
-    return sizes, folders
+                    facts = entry.stat()
+                    objects[entry.name] = StoredObject(facts.st_size, facts.st_mtime)
+    return objects, folders
 
 
 def _remove_if_orphan(path: Path) -> None:

@@ -28,10 +28,15 @@ PLAIN = (
         "sockets",
         "session",
         "client",
+        "entries",
         "store",
         "s3_store",
         "landing",
         "unpacking",
+        "coverage",
+        "snapshot",
+        "inventory",
+        "healing",
     ),
 )
 AIRFLOW_SIDE = (
@@ -45,11 +50,15 @@ AIRFLOW_SIDE = (
     "destinations",
     "extracting",
     "tasks",
+    "reconciling",
     "operators",
 )
 FRAME = {"__init__", "get_provider_info"}
 TALKING = {"client", "session", "sockets"}
-KEEPING = {"landing", "unpacking", "archives", "store", "s3_store", "keys", "manifest"}
+KEEPING = {
+    *("landing", "unpacking", "archives", "store", "s3_store", "keys", "manifest"),
+    *("inventory", "healing"),
+}
 
 
 @cache
@@ -121,7 +130,7 @@ def test_what_keeps_files_knows_no_http(module):
 
 def test_server_and_store_meet_in_the_operators_alone():
     meeting = [m for m in (*PLAIN, *AIRFLOW_SIDE) if below(m) & TALKING and below(m) & KEEPING]
-    assert meeting == ["tasks", "operators"]
+    assert meeting == ["tasks", "reconciling", "operators"]
 
 
 @pytest.mark.parametrize("module", sorted({*PLAIN, *AIRFLOW_SIDE} - TALKING))

@@ -1,0 +1,264 @@
+"""What has landed, what is missing, and how long it can still be had. Plain Python: no Airflow, no I/O.
+
+A partition is covered when every file that the server lists for it is in the store in full and the
+partition's manifest names it. What the manifest names and the server no longer lists has landed before,
+as after its 365 days; when its object is gone as well, it is lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
+from enum import StrEnum
+from functools import cached_property
+from typing import NamedTuple
+
+from airflow_provider_cca.keys import assign_keys, folder_of
+from airflow_provider_cca.manifest import LandedFile, Manifest
+from airflow_provider_cca.models import Partition, RemoteFile, Scope
+from airflow_provider_cca.reports import RETENTION_DAYS
+
+RETENTION = timedelta(days=RETENTION_DAYS)
+
+
+class State(StrEnum):
+    """What can be said of a partition."""
+
+    LANDED = "landed"
+    """Every file is in the store, and the manifest names it."""
+    PARTLY = "partly"
+    """Some of the files have landed, the others can."""
+    MISSING = "missing"
+    """There are files, and none has landed."""
+    EMPTY = "empty"
+    """The server has confirmed that there are no files, or a manifest says so."""
+    LOST = "lost"
+    """What has not landed can no longer be had."""
+    UNKNOWN = "unknown"
+    """The server could not be asked, is still at work, or had deleted it all before we asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """One partition of one scope, or the sum over several scopes.
+
+    :param files: Files known of, from the server's listing, the manifest, or an earlier look.
+    :param landed: Those of them that have landed.
+    :param lost: Those of them that can no longer be had.
+    :param expires_on: Day (UTC) on which the first file that has not landed vanishes, else the first of all;
+        None when nothing is known of any.
+    """
+
+    scope: Scope
+    partition: Partition
+    state: State
+    files: int = 0
+    landed: int = 0
+    lost: int = 0
+    bytes: int = 0
+    landed_bytes: int = 0
+    expires_on: date | None = None
+
+    @property
+    def missing(self) -> int:
+        """Files that have not landed, and can."""
+        return self.files - self.landed - self.lost
+
+    def days_left(self, today: date) -> int | None:
+        """Whole days until `expires_on`; None when there is nothing to be had."""
+        if self.expires_on is None or self.state in {State.LOST, State.EMPTY}:
+            return None
+        return max((self.expires_on - today).days, 0)
+
+    def aged(self, today: date) -> Coverage:
+        """What an earlier look says today: what had not landed by its last day is lost."""
+        if not self.missing or self.expires_on is None or self.expires_on >= today:
+            return self
+        lost = replace(self, lost=self.lost + self.missing)
+        return replace(lost, state=_state_of(lost.files, lost.landed, lost.lost))
+
+
+@dataclass(frozen=True)
+class Held:
+    """What the store holds of a partition.
+
+    :param manifest: None when there is none, or it is damaged.
+    :param whole: Keys that the manifest names and that are there as it says.
+    """
+
+    manifest: Manifest | None = None
+    whole: frozenset[str] = frozenset()
+
+    @property
+    def files(self) -> Sequence[LandedFile]:
+        return self.manifest.files if self.manifest else ()
+
+
+class _File(NamedTuple):
+    size: int
+    landed: bool
+    lost: bool
+    expires_on: date | None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One partition: what the server lists, beside what the store holds.
+
+    :param listed: None when the server could not be asked.
+    """
+
+    scope: Scope
+    partition: Partition
+    listed: Sequence[RemoteFile] | None
+    held: Held
+    now: datetime
+
+    @property
+    def folder(self) -> str:
+        return folder_of(self.scope, self.partition)
+
+    def coverage(self, before: Coverage | None = None) -> Coverage:
+        """How far the partition has landed.
+
+        :param before: What an earlier look found; files that it knew of and nobody names any more are lost.
+        """
+        files = list(self._files)
+        found = Coverage(
+            self.scope,
+            self.partition,
+            State.UNKNOWN,
+            files=len(files),
+            landed=sum(f.landed for f in files),
+            lost=sum(f.lost for f in files),
+            bytes=sum(f.size for f in files),
+            landed_bytes=sum(f.size for f in files if f.landed),
+            expires_on=_first_expiry(files),
+        )
+        if before:
+            found = self._remembering(found, before)
+        return replace(found, state=self._state(found))
+
+    def needs_landing(self) -> bool:
+        """Whether a landing can better it: with files, or with a manifest that says that there are none."""
+        if self.listed is None:
+            return False
+        if self.listed:
+            return any(not landed for _, landed in self._pairs)
+        return self.held.manifest is None and self._is_over and not self.partition.fading(self.now)
+
+    def broken(self) -> set[str]:
+        """Keys that the manifest names wrongly, and a landing can put right."""
+        keys = {key for (_, key), landed in self._pairs if not landed}
+        return {entry.key for entry in self.held.files if entry.key in keys - self.held.whole}
+
+    @cached_property
+    def _pairs(self) -> list[tuple[tuple[RemoteFile, str], bool]]:
+        """Each listed file with its key, and whether it has landed."""
+        known = {entry.key: entry for entry in self.held.files}
+
+        def landed(file: RemoteFile, key: str) -> bool:
+            entry = known.get(key)
+            same = entry is not None and (entry.size, entry.md5) == (file.size, file.md5)
+            return same and key in self.held.whole
+
+        return [(pair, landed(*pair)) for pair in assign_keys(self.listed or (), self.held.files)]
+
+    @property
+    def _files(self) -> Iterator[_File]:
+        for (file, _), landed in self._pairs:
+            yield _File(file.size, landed, False, (file.expires_on or file.created_on + RETENTION).date())
+        listed = {key for (_, key), _ in self._pairs}
+        for entry in self.held.files:
+            if entry.key not in listed:
+                whole = entry.key in self.held.whole
+                gone = not whole and self.listed is not None
+                yield _File(entry.size, whole, gone, _expiry(entry))
+
+    def _remembering(self, found: Coverage, before: Coverage) -> Coverage:
+        """With the files that an earlier look knew of, and neither server nor manifest names any more."""
+        hidden = max(before.files - found.files, 0)
+        if self.listed is None:
+            lost = min(hidden, before.lost)
+        elif self.partition.fading(self.now):
+            lost = hidden
+        else:
+            # The server may take files back; what was lost stays so.
+            hidden = lost = min(hidden, before.lost)
+        if not hidden:
+            return found
+        return replace(
+            found,
+            files=found.files + hidden,
+            lost=found.lost + lost,
+            bytes=max(found.bytes, before.bytes),
+            expires_on=found.expires_on if found.missing else before.expires_on,
+        )
+
+    def _state(self, found: Coverage) -> State:
+        if self.listed is None:
+            return State.UNKNOWN
+        if found.files:
+            return _state_of(found.files, found.landed, found.lost)
+        if self.held.manifest or (self._is_over and not self.partition.fading(self.now)):
+            return State.EMPTY
+        return State.UNKNOWN
+
+    @property
+    def _is_over(self) -> bool:
+        """Whether the server can create no more files of this partition, but for recovered ones."""
+        return self.partition.last < self.now.astimezone(UTC).date()
+
+
+def summed(scope: Scope, coverages: Sequence[Coverage]) -> Coverage:
+    """One partition of several sites in one figure; its state is the worst of theirs."""
+    states = {one.state for one in coverages}
+    sums = {
+        name: sum(getattr(one, name) for one in coverages)
+        for name in ("files", "landed", "lost", "bytes", "landed_bytes")
+    }
+    missing = [one.expires_on for one in coverages if one.expires_on and one.missing]
+    dates = missing or [one.expires_on for one in coverages if one.expires_on]
+    return Coverage(
+        scope,
+        coverages[0].partition,
+        _worst(states, landed=sums["landed"]),
+        **sums,
+        expires_on=min(dates, default=None),
+    )
+
+
+def by_deadline(coverages: Iterable[Coverage]) -> list[Coverage]:
+    """Nearest deadline first; what has none last."""
+    return sorted(coverages, key=lambda one: (one.expires_on or date.max, str(one.scope), one.partition))
+
+
+def _state_of(files: int, landed: int, lost: int) -> State:
+    if files - landed - lost:
+        return State.PARTLY if landed else State.MISSING
+    return State.LOST if lost else State.LANDED
+
+
+def _worst(states: set[State], landed: int) -> State:
+    """What can still be done something about comes before what cannot."""
+    if states & {State.MISSING, State.PARTLY}:
+        return State.PARTLY if landed else State.MISSING
+    order = (State.LOST, State.UNKNOWN, State.LANDED, State.EMPTY)
+    return next(state for state in order if state in states)
+
+
+def _first_expiry(files: Sequence[_File]) -> date | None:
+    """Of those that can still be landed; else of those that are lost, else of all."""
+    missing = [f.expires_on for f in files if f.expires_on and not f.landed and not f.lost]
+    lost = [f.expires_on for f in files if f.expires_on and f.lost]
+    return min(missing or lost or [f.expires_on for f in files if f.expires_on], default=None)
+
+
+def _expiry(entry: LandedFile) -> date | None:
+    try:
+        if entry.expires_on:
+            return date.fromisoformat(entry.expires_on[:10])
+        return date.fromisoformat(entry.created_on[:10]) + RETENTION
+    except (ValueError, OverflowError):
+        return None

@@ -1,0 +1,234 @@
+"""Compare what the server lists with what the store holds, and land what is missing or different.
+
+Plain Python: no Airflow, no HTTP. One look takes one listing of the server for each scope and one listing of
+the store for each report; a landing then concerns what is not whole alone.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from airflow_provider_cca.coverage import Comparison, Coverage, State
+from airflow_provider_cca.errors import (
+    CcaError,
+    Closed,
+    DestinationUnusable,
+    InvalidConnection,
+    StillProcessing,
+    Unauthorized,
+)
+from airflow_provider_cca.inventory import Inventory
+from airflow_provider_cca.keys import folder_of
+from airflow_provider_cca.landing import Fetch, Landing
+from airflow_provider_cca.models import Partition, RemoteFile, Scope, by_partition
+from airflow_provider_cca.retry import Retry
+from airflow_provider_cca.snapshot import Place, Snapshot
+
+log = logging.getLogger(__name__)
+
+Ask = Callable[[Scope, Partition, Partition], list[RemoteFile]]
+
+NEWEST = (0, 1, 2, 4)
+"""How many of the newest partitions are left out, step by step, when the server is still at work on some."""
+
+_ALL_ALIKE = (Unauthorized, InvalidConnection, Closed)
+
+
+@dataclass(frozen=True)
+class Window:
+    """The partitions of a scope to be looked at, from `first` to `last`, both included."""
+
+    scope: Scope
+    first: Partition
+    last: Partition
+
+    @property
+    def partitions(self) -> list[Partition]:
+        return list(self.first.until(self.last))
+
+
+@dataclass(frozen=True)
+class Listed:
+    """The answer to a window; what could not be had is in `failures`."""
+
+    files: Mapping[Partition, Sequence[RemoteFile]]
+    failures: Mapping[Partition, CcaError]
+
+    def of(self, partition: Partition) -> Sequence[RemoteFile] | None:
+        """The files of a partition; None when it could not be asked for."""
+        return None if partition in self.failures else self.files.get(partition, ())
+
+
+class Healing:
+    """One look at a store, and what it takes to make it whole.
+
+    :param ask: Lists the files of a scope on the server.
+    :param fetch: Gives the body of a file.
+    :param before: What an earlier look found.
+    """
+
+    def __init__(
+        self, inventory: Inventory, ask: Ask, fetch: Fetch, retry: Retry, workers: int, before: Snapshot
+    ) -> None:
+        self.inventory, self.ask, self.retry, self.workers = inventory, ask, retry, workers
+        self.before = before
+        self.now = datetime.now(UTC)
+        self.coverages: dict[Place, Coverage] = {}
+        self.complete = 0
+        """Partitions that had landed before anything was healed."""
+        self.failures: dict[str, CcaError] = {}
+        """What could not be listed, and why."""
+        self._fetch, self._fetched = fetch, set[RemoteFile]()
+        self._open: dict[Place, Comparison] = {}
+
+    def look(self, windows: Sequence[Window]) -> None:
+        """Compare; raises what would fail for every scope alike."""
+        asking = ThreadPoolExecutor(self.workers, thread_name_prefix="cca-listing")
+        reading = ThreadPoolExecutor(self.workers, thread_name_prefix="cca-inventory")
+        try:
+            for report in dict.fromkeys(window.scope.report.name for window in windows):
+                self.inventory.look(report)
+            for window, answer in self._answers(windows, asking):
+                self._compare(window, self._taken(window, answer), reading)
+        finally:
+            for pool in (asking, reading):
+                pool.shutdown(wait=False, cancel_futures=True)
+        self.complete = sum(one.state is State.LANDED for one in self.coverages.values())
+
+    def heal(self) -> None:
+        """Land what is missing or different, nearest deadline first, and look at it again.
+
+        Raises PartlyLanded and others as a landing does, when all that could be landed has been.
+        """
+        wanted = [one for one in self._open.values() if one.needs_landing()]
+        wanted.sort(key=lambda one: self._urgency(one.scope, one.partition))
+        if not wanted:
+            return
+        with ThreadPoolExecutor(self.workers, thread_name_prefix="cca-healing") as pool:
+            list(pool.map(self._withdraw, wanted))
+        try:
+            landing = Landing(self.inventory.store, self._counted, self.retry, self.workers)
+            landing.land({(one.scope, one.partition): list(one.listed or ()) for one in wanted})
+        except (Closed, DestinationUnusable):
+            raise
+        except CcaError:
+            self._look_again(wanted)
+            raise
+        self._look_again(wanted)
+
+    @property
+    def downloaded(self) -> int:
+        """Files that had to be fetched and have landed."""
+        places = {(file.scope, file.partition) for file in self._fetched}
+        failed = {place for place in places if self.coverages[place].missing}
+        return sum((file.scope, file.partition) not in failed for file in self._fetched)
+
+    def snapshot(self, all_sites: bool) -> Snapshot:
+        """What is known now, over what was known before."""
+        today = self.now.date()
+        return Snapshot.of(self.coverages.values()).over(self.before, self.coverages.keys(), today, all_sites)
+
+    def _answers(self, windows: Iterable[Window], pool: Executor) -> Iterator[tuple[Window, Future[Listed]]]:
+        """In their order, and only a few asked ahead: no year of all sites is held at once."""
+        ahead: deque[tuple[Window, Future[Listed]]] = deque()
+        for window in windows:
+            ahead.append((window, pool.submit(listed, self.ask, window)))
+            if len(ahead) > self.workers:
+                yield ahead.popleft()
+        yield from ahead
+
+    def _taken(self, window: Window, answer: Future[Listed]) -> Listed:
+        try:
+            found = answer.result()
+        except _ALL_ALIKE:
+            raise
+        except CcaError as error:
+            log.warning("%s", error)
+            self.failures[str(window.scope)] = error
+            return Listed({}, dict.fromkeys(window.partitions, error))
+        self.failures |= {f"{window.scope} {partition}": e for partition, e in found.failures.items()}
+        return found
+
+    def _compare(self, window: Window, found: Listed, pool: Executor) -> None:
+        partitions = sorted({*window.partitions, *found.files})
+        folders = [folder_of(window.scope, partition) for partition in partitions]
+        for partition, held in zip(partitions, pool.map(self.inventory.held, folders), strict=True):
+            self._judge(Comparison(window.scope, partition, found.of(partition), held, self.now))
+
+    def _judge(self, one: Comparison) -> None:
+        place = one.scope, one.partition
+        found = one.coverage(self.before.gaps.get(place))
+        if found.state is State.UNKNOWN and one.listed is not None and one.partition.fading(self.now):
+            return  # the server may have deleted it before anybody looked: there is nothing to be said
+        self.coverages[place] = found
+        if one.needs_landing():
+            self._open[place] = one
+
+    def _urgency(self, scope: Scope, partition: Partition) -> tuple[bool, str, Partition, str]:
+        """What has no files can wait; else by the day on which it vanishes."""
+        found = self.coverages[scope, partition]
+        return not found.missing, str(found.expires_on), partition, str(scope)
+
+    def _withdraw(self, one: Comparison) -> None:
+        if broken := one.broken():
+            self.inventory.withdraw(one.folder, broken)
+
+    def _counted(self, file: RemoteFile) -> Iterator[bytes]:
+        self._fetched.add(file)
+        return self._fetch(file)
+
+    def _look_again(self, landed: Sequence[Comparison]) -> None:
+        folders = [one.folder for one in landed]
+        with ThreadPoolExecutor(self.workers) as pool:
+            self.inventory.look_again(folders, pool)
+            for one, held in zip(landed, pool.map(self.inventory.held, folders), strict=True):
+                self._judge(Comparison(one.scope, one.partition, one.listed, held, self.now))
+
+
+def counts(healing: Healing) -> dict[str, int]:
+    """What a run found and did, in partitions, files and bytes."""
+    found = list(healing.coverages.values())
+    states = Counter(one.state for one in found)
+    return {
+        "complete": healing.complete,
+        "healed": states[State.LANDED] - healing.complete,
+        "still_missing": sum(bool(one.missing) for one in found),
+        "lost": states[State.LOST],
+        "empty": states[State.EMPTY],
+        "unknown": states[State.UNKNOWN],
+        "files": sum(one.landed for one in found),
+        "bytes": sum(one.landed_bytes for one in found),
+        "downloaded": healing.downloaded,
+    }
+
+
+def listed(ask: Ask, window: Window) -> Listed:
+    """The files of a window; partitions that the server is still at work on do not hold back the others."""
+    partitions = window.partitions
+    steps = [left_out for left_out in NEWEST if left_out < len(partitions)]
+    for left_out in steps:
+        split = len(partitions) - left_out
+        try:
+            files = ask(window.scope, partitions[0], partitions[split - 1])
+        except StillProcessing:
+            if left_out == steps[-1]:
+                raise
+            continue
+        return _with_newest(ask, window.scope, files, partitions[split:])
+    raise AssertionError("the last step raises or returns")
+
+
+def _with_newest(ask: Ask, scope: Scope, files: list[RemoteFile], newest: Sequence[Partition]) -> Listed:
+    failures: dict[Partition, CcaError] = {}
+    for partition in newest:
+        try:
+            files = files + ask(scope, partition, partition)
+        except StillProcessing as error:
+            failures[partition] = error
+    groups = by_partition(files)
+    return Listed({partition: group for (_, partition), group in groups.items()}, failures)

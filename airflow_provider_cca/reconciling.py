@@ -1,0 +1,266 @@
+"""Find what has not landed, land it, and write down how far everything has landed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import Context
+
+from airflow_provider_cca.arguments import is_open
+from airflow_provider_cca.destinations import PUBLISHING_WORKERS
+from airflow_provider_cca.errors import (
+    CcaError,
+    Closed,
+    DestinationUnusable,
+    ExpiresSoon,
+    InvalidArgument,
+    InvalidConnection,
+    PartlyLanded,
+    Unauthorized,
+)
+from airflow_provider_cca.models import Partition, Scope
+from airflow_provider_cca.reports import LEVELS, RETENTION_DAYS, Report, report_named
+from airflow_provider_cca.tasks import CcaLandingOperator
+
+if TYPE_CHECKING:
+    from airflow_provider_cca.client import CcaClient
+    from airflow_provider_cca.healing import Healing, Window
+    from airflow_provider_cca.retry import Retry
+    from airflow_provider_cca.snapshot import Snapshot
+    from airflow_provider_cca.store import Store
+
+log = logging.getLogger(__name__)
+
+VERIFY = ("size", "changed", "content")
+MOST_NAMED = 100
+
+
+class CcaReconcileOperator(CcaLandingOperator):
+    """Compare the last days of reports with the store, and land exactly what is missing or different.
+
+    One listing of each report (level, site) against one listing of the store; what is not whole is landed,
+    nearest deadline first. What cannot be listed or landed does not hold back the rest; the task then fails
+    and names it. Writes `{destination}/_coverage.json`, the state of every partition, in any case.
+
+    Returns {"complete", "healed", "still_missing", "lost", "empty", "unknown"} in partitions, {"files",
+    "bytes"} that have landed, and {"downloaded"} files; {"snapshot"} is the path of the coverage.
+
+    :param report: "cdr", "cdr_compressed", "peak_port_daily" or "peak_port_monthly", or a list of them; as
+        text also with commas between them (templated).
+    :param destination: Where to: a path, or a URL such as s3://aws_default@bucket/cca (templated).
+    :param lookback_days: How many days before today, 1 to 365 (templated).
+    :param site: The site, or a list of sites, for report "cdr"; None means all of the account (templated).
+    :param level: "site", "customer" or "partner", for peak-port reports; None means all three (templated).
+    :param dry_run: Only look and write the coverage; land nothing, raise no alarm (templated).
+    :param alarm_days: Fail with ExpiresSoon when files that the server deletes within so many days have not
+        landed; None never does (templated).
+    :param verify: How to tell whether an object is still what was landed: "size" by the store's listing
+        alone; "changed" by reading again what was written after its manifest, or what the store lists with
+        another MD5; "content" by reading all whose MD5 the store's listing does not show (templated).
+    """
+
+    template_fields: Sequence[str] = (
+        *("report", "destination", "lookback_days", "site", "level", "only_look", "alarm_days", "verify"),
+    )
+
+    def __init__(
+        self,
+        *,
+        report: str | Sequence[str],
+        lookback_days: int | str = RETENTION_DAYS,
+        site: str | Sequence[str] | None = None,
+        level: str | None = None,
+        dry_run: bool | str = False,
+        alarm_days: int | str | None = 14,
+        verify: str = "changed",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.report = report
+        self.lookback_days = lookback_days
+        self.site = site
+        self.level = level
+        self.only_look = dry_run  # operators have a method dry_run
+        self.alarm_days = alarm_days
+        self.verify = verify
+        self._check()
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        from airflow_provider_cca.healing import counts
+
+        with self.connected() as client:
+            self._check()
+            store, dry_run = self.store(), _flag("dry_run", self.only_look)
+            healing = self._healing(client, store)
+            healing.look(self._windows(client, healing))
+            failed = None if dry_run else _heal(healing)
+            key = self._write_snapshot(store, healing)
+            if not dry_run:
+                self._raise_alarm(healing, failed)
+            _raise_failures(healing, failed)
+        return {**counts(healing), "snapshot": self.url(key)}
+
+    def _check(self) -> None:
+        """Raise InvalidArgument when a value cannot be right; templates are left for the run."""
+        if self.level and not is_open(self.level) and self.level not in LEVELS:
+            raise InvalidArgument(
+                f"there is no level {self.level!r}: use {', '.join(LEVELS)}", argument="level"
+            )
+        if not is_open(self.verify) and self.verify not in VERIFY:
+            raise InvalidArgument(f"verify is {self.verify!r}: use {', '.join(VERIFY)}", argument="verify")
+        if not is_open(self.lookback_days):
+            _number("lookback_days", self.lookback_days, 1, RETENTION_DAYS)
+        if self.alarm_days not in {None, "", "None"} and not is_open(self.alarm_days):
+            _number("alarm_days", self.alarm_days, 0, RETENTION_DAYS)
+        if not is_open(self.only_look):
+            _flag("dry_run", self.only_look)
+        if not is_open(self.report):
+            _check_needs(_reports(self.report), site=self.site, level=self.level)
+
+    def _healing(self, client: CcaClient, store: Store) -> Healing:
+        from airflow_provider_cca.healing import Healing
+        from airflow_provider_cca.inventory import Inventory, Verify
+
+        retry, workers = client.session.retry, client.config.max_connections + PUBLISHING_WORKERS
+        inventory = Inventory(store, retry, Verify(self.verify))
+        return Healing(
+            inventory, client.files, client.download, retry, workers, _snapshot_before(store, retry)
+        )
+
+    def _windows(self, client: CcaClient, healing: Healing) -> list[Window]:
+        from airflow_provider_cca.healing import Window
+
+        today = healing.now.date()
+        first = today - timedelta(days=_number("lookback_days", self.lookback_days, 1, RETENTION_DAYS))
+        windows = []
+        for report in _reports(self.report):
+            grain = report.grain
+            try:
+                scopes = list(self._scopes(client, report))
+            except (Unauthorized, InvalidConnection, Closed):
+                raise
+            except CcaError as error:
+                healing.failures[f"the sites of {report.name}"] = error
+                continue
+            windows += [Window(one, Partition.of(first, grain), Partition.of(today, grain)) for one in scopes]
+        return windows
+
+    def _scopes(self, client: CcaClient, report: Report) -> Iterator[Scope]:
+        if report.needs == "site":
+            sites = _texts(self.site) or [site.name for site in client.sites()]
+            return (Scope(report, site) for site in dict.fromkeys(sites))
+        if report.needs == "level":
+            return (Scope(report, level=level) for level in ([self.level] if self.level else LEVELS))
+        return iter([Scope(report)])
+
+    def _write_snapshot(self, store: Store, healing: Healing) -> str:
+        from airflow_provider_cca.snapshot import SNAPSHOT_NAME
+
+        snapshot = healing.snapshot(all_sites=not self.site)
+        content = snapshot.to_json(datetime.now(UTC), str(self.destination))
+        healing.retry.call(lambda: store.write(SNAPSHOT_NAME, content))
+        return SNAPSHOT_NAME
+
+    def _raise_alarm(self, healing: Healing, failed: CcaError | None) -> None:
+        from airflow_provider_cca.snapshot import gap_dict, gaps_within
+
+        if self.alarm_days is None or self.alarm_days in {"", "None"}:
+            return
+        days, today = _number("alarm_days", self.alarm_days, 0, RETENTION_DAYS), healing.now.date()
+        gaps = list(gaps_within(healing.coverages.values(), days, today))
+        if not gaps:
+            return
+        errors = [*healing.failures.values(), *([failed] if failed else [])]
+        named = "; ".join(
+            f"{gap.scope} {gap.partition} ({gap.missing} files, {gap.days_left(today)} days left)"
+            for gap in gaps[:3]
+        )
+        raise ExpiresSoon(
+            f"{len(gaps)} partitions have not landed and vanish from the server within {days} days: {named}"
+            + (f"; and {len(gaps) - 3} more" if len(gaps) > 3 else "")
+            + "".join(f". {error}" for error in errors[:3]),
+            gaps=[gap_dict(gap, today) for gap in gaps[:MOST_NAMED]],
+            retryable=not errors or any(error.retryable for error in errors),
+        ) from (errors[0] if errors else None)
+
+
+def _heal(healing: Healing) -> CcaError | None:
+    """Land; what failed for some of the files, when all the others have landed."""
+    try:
+        healing.heal()
+    except (Closed, DestinationUnusable):
+        raise
+    except CcaError as error:
+        return error
+    return None
+
+
+def _raise_failures(healing: Healing, failed: CcaError | None) -> None:
+    """Raise what could not be listed or landed, if there is any."""
+    if not healing.failures:
+        if failed:
+            raise failed
+        return
+    names, error = list(healing.failures), next(iter(healing.failures.values()))
+    raise PartlyLanded(
+        f"{len(names)} could not be listed, the others were: {', '.join(names[:20])}"
+        f"{', …' if len(names) > 20 else ''}. The first: {error}{f'. {failed}' if failed else ''}",
+        failures={name: one.as_dict() for name, one in healing.failures.items()}
+        | dict(getattr(failed, "failures", {})),
+        retryable=any(one.retryable for one in (*healing.failures.values(), *filter(None, [failed]))),
+    ) from error
+
+
+def _snapshot_before(store: Store, retry: Retry) -> Snapshot:
+    from airflow_provider_cca.snapshot import SNAPSHOT_NAME, Snapshot
+
+    try:
+        return Snapshot.from_json(retry.call(lambda: store.read(SNAPSHOT_NAME)))
+    except DestinationUnusable:
+        log.info("There is no coverage of an earlier run")
+    except ValueError as error:
+        log.warning("The coverage of the run before cannot be used and is written anew: %s", error)
+    return Snapshot()
+
+
+def _check_needs(reports: Sequence[Report], **values: Any) -> None:
+    for name, value in values.items():
+        if value and not any(report.needs == name for report in reports):
+            names = ", ".join(report.name for report in reports)
+            raise InvalidArgument(f"{names}: none takes a {name}, but got {value!r}", argument=name)
+
+
+def _reports(value: Any) -> list[Report]:
+    names = [name.strip() for name in value.split(",")] if isinstance(value, str) else list(value)
+    reports = [report_named(name) for name in dict.fromkeys(names)]
+    if not reports:
+        raise InvalidArgument("there is no report to reconcile: give report=…", argument="report")
+    for report in reports:
+        if not report.dates:
+            raise InvalidArgument(f"report {report.name} has no listing to compare with", argument="report")
+    return reports
+
+
+def _texts(value: str | Sequence[str] | None) -> list[str]:
+    return [value] if isinstance(value, str) and value else list(value or ())
+
+
+def _number(name: str, value: Any, least: int, most: int) -> int:
+    """A template renders as text."""
+    try:
+        number = int(str(value))
+    except ValueError:
+        number = -1
+    if not least <= number <= most:
+        raise InvalidArgument(f"{name} is {value!r}: give a number from {least} to {most}", argument=name)
+    return number
+
+
+def _flag(name: str, value: Any) -> bool:
+    text = str(value).strip().lower()
+    if text not in {"true", "false", ""}:
+        raise InvalidArgument(f"{name} is {value!r}: give True or False", argument=name)
+    return text == "true"

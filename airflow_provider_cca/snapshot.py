@@ -1,0 +1,216 @@
+"""`_coverage.json`: the state of everything as one small document, for people and pages. No I/O.
+
+Version 1: {"version", "written_at", "today", "retention_days", "destination", "rows", "gaps", "gaps_total",
+"counts"}; docs/coverage.md says what each field means. A row is a calendar: one report (and level), a
+partition for each date, summed over all sites. A gap is a partition (of one site) that has not landed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+from airflow_provider_cca.coverage import RETENTION, Coverage, State, by_deadline, summed
+from airflow_provider_cca.models import Partition, Scope, iso
+from airflow_provider_cca.reports import RETENTION_DAYS, Grain, report_named
+
+SNAPSHOT_NAME = "_coverage.json"
+VERSION = 1
+MOST_GAPS = 10_000
+
+Place = tuple[Scope, Partition]
+_FACTS = ("files", "landed", "lost", "bytes", "landed_bytes")
+
+
+@dataclass(frozen=True)
+class Row:
+    """The calendar of a report (and level); `sites` is how many it sums up, for reports that have sites."""
+
+    cells: Mapping[Partition, Coverage]
+    sites: int | None = None
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What is known at one moment.
+
+    :param rows: By report and level; no site.
+    :param gaps: By site as well: what has not landed, or is lost.
+    """
+
+    rows: Mapping[Scope, Row] = field(default_factory=dict)
+    gaps: Mapping[Place, Coverage] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, coverages: Iterable[Coverage]) -> Snapshot:
+        """From one look at some partitions."""
+        calendars: dict[Scope, dict[Partition, list[Coverage]]] = defaultdict(lambda: defaultdict(list))
+        gaps: dict[Place, Coverage] = {}
+        for one in coverages:
+            calendars[calendar_of(one.scope)][one.partition].append(one)
+            if one.missing or one.lost:
+                gaps[one.scope, one.partition] = one
+        return cls({scope: _row(scope, cells) for scope, cells in calendars.items()}, gaps)
+
+    def over(
+        self, before: Snapshot, looked_at: Collection[Place], today: date, all_sites: bool = True
+    ) -> Snapshot:
+        """This one, with what it says nothing of as it was before, grown older.
+
+        :param looked_at: Everything that this one is about, also what is whole.
+        :param all_sites: Whether it is about every site; if not, it makes no calendar of all.
+        """
+        kept = {
+            place: gap.aged(today)
+            for place, gap in before.gaps.items()
+            if place not in looked_at and place not in self.gaps
+        }
+        rows = {**before.rows, **self.rows}
+        for scope in rows:
+            if scope in before.rows and scope.report.needs == "site" and not all_sites:
+                rows[scope] = before.rows[scope]
+            rows[scope] = _over(rows[scope], before.rows.get(scope), today)
+        return Snapshot(rows, {**kept, **self.gaps})
+
+    def as_dict(self, now: datetime, destination: str) -> dict[str, Any]:
+        """As JSON values.
+
+        :param destination: Its user part, which may name a connection, is left out.
+        """
+        today = now.astimezone(UTC).date()
+        gaps = self._ordered_gaps()
+        return {
+            "version": VERSION,
+            "written_at": iso(now),
+            "today": str(today),
+            "retention_days": RETENTION_DAYS,
+            "destination": without_user(destination),
+            "rows": [_row_dict(scope, self.rows[scope], today) for scope in sorted(self.rows, key=_order)],
+            "gaps": [gap_dict(gap, today) for gap in gaps[:MOST_GAPS]],
+            "gaps_total": len(gaps),
+            "counts": self._counts(),
+        }
+
+    def to_json(self, now: datetime, destination: str) -> bytes:
+        return json.dumps(self.as_dict(now, destination), separators=(",", ":")).encode()
+
+    @classmethod
+    def from_json(cls, body: bytes) -> Snapshot:
+        """Raises ValueError when it is damaged, or of a version that this package does not know."""
+        try:
+            data = json.loads(body)
+            if data["version"] != VERSION:
+                raise ValueError(f"its version is {data['version']!r}, not {VERSION}")
+            gaps = [_parsed(_scope(gap), gap) for gap in data["gaps"]]
+            rows = {
+                (scope := _scope(row)): Row(
+                    {cell.partition: cell for cell in (_parsed(scope, one) for one in row["partitions"])},
+                    row.get("sites"),
+                )
+                for row in data["rows"]
+            }
+            return cls(rows, {(gap.scope, gap.partition): gap for gap in gaps})
+        except (KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise ValueError(f"it is no snapshot: {error!r}") from error
+
+    def _ordered_gaps(self) -> list[Coverage]:
+        """What can be landed, nearest deadline first; then what is lost, newest first."""
+        open_gaps = [gap for gap in self.gaps.values() if gap.missing]
+        lost = [gap for gap in self.gaps.values() if not gap.missing]
+        return [*by_deadline(open_gaps), *reversed(by_deadline(lost))]
+
+    def _counts(self) -> dict[str, int]:
+        """Calendar cells by state; what was lost before the calendars begin counts too."""
+        shown = {(scope, partition) for scope, row in self.rows.items() for partition in row.cells}
+        states = Counter(cell.state for row in self.rows.values() for cell in row.cells.values())
+        older = {(calendar_of(scope), partition) for scope, partition in self.gaps} - shown
+        states[State.LOST] += len(older)
+        return {str(state): states[state] for state in State}
+
+
+def calendar_of(scope: Scope) -> Scope:
+    """The scope whose row shows this one."""
+    return Scope(scope.report, None, scope.level)
+
+
+def without_user(destination: str) -> str:
+    """s3://aws_default@bucket/cca as s3://bucket/cca."""
+    parts = urlsplit(destination)
+    if not parts.scheme:
+        return destination
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def _row(scope: Scope, cells: Mapping[Partition, Sequence[Coverage]]) -> Row:
+    sites = {one.scope for found in cells.values() for one in found} if scope.report.needs == "site" else None
+    return Row(
+        {
+            partition: found[0] if scope.report.needs != "site" else summed(scope, found)
+            for partition, found in cells.items()
+        },
+        None if sites is None else len(sites),
+    )
+
+
+def _over(new: Row, old: Row | None, today: date) -> Row:
+    """A row with the cells that a shorter look left out, as long as the calendar shows them."""
+    cells = {**(old.cells if old else {}), **new.cells}
+    begins = today - RETENTION
+    return Row({p: cell.aged(today) for p, cell in cells.items() if p.last >= begins}, new.sites)
+
+
+def _order(scope: Scope) -> tuple[str, str]:
+    return scope.report.name, scope.level or ""
+
+
+def _row_dict(scope: Scope, row: Row, today: date) -> dict[str, Any]:
+    return {
+        "report": scope.report.name,
+        "level": scope.level,
+        "grain": "day" if scope.report.grain is Grain.DAY else "month",
+        **({} if row.sites is None else {"sites": row.sites}),
+        "partitions": [_facts(row.cells[partition], today) for partition in sorted(row.cells)],
+    }
+
+
+def gap_dict(gap: Coverage, today: date) -> dict[str, Any]:
+    scope = {"report": gap.scope.report.name, "site": gap.scope.site, "level": gap.scope.level}
+    return {**scope, **_facts(gap, today)}
+
+
+def _facts(one: Coverage, today: date) -> dict[str, Any]:
+    return {
+        "partition": str(one.partition),
+        "state": str(one.state),
+        **{name: getattr(one, name) for name in _FACTS},
+        "expires_on": str(one.expires_on) if one.expires_on else None,
+        "days_left": one.days_left(today),
+    }
+
+
+def _scope(data: Mapping[str, Any]) -> Scope:
+    return Scope(report_named(data["report"]), data.get("site"), data.get("level"))
+
+
+def _parsed(scope: Scope, data: Mapping[str, Any]) -> Coverage:
+    expires_on = data["expires_on"]
+    return Coverage(
+        scope,
+        Partition.parse(data["partition"], scope.report.grain),
+        State(data["state"]),
+        **{name: int(data[name]) for name in _FACTS},
+        expires_on=date.fromisoformat(expires_on) if expires_on else None,
+    )
+
+
+def gaps_within(gaps: Iterable[Coverage], days: int, today: date) -> Iterator[Coverage]:
+    """Those that can still be landed and vanish within so many days, nearest deadline first."""
+    for gap in by_deadline(gap for gap in gaps if gap.missing):
+        left = gap.days_left(today)
+        if left is not None and left <= days:
+            yield gap

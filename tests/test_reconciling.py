@@ -1,0 +1,478 @@
+"""Reconciling a store with a server: what is healed, what it costs, what is told, and when it fails."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import today, tree
+from s3 import BUCKET
+
+from airflow_provider_cca.compat import AirflowFailException
+from airflow_provider_cca.errors import ExpiresSoon, InvalidArgument, PartlyLanded
+from airflow_provider_cca.manifest import MANIFEST_NAME
+from airflow_provider_cca.operators import CcaReconcileOperator, CcaToObjectStorageOperator
+from airflow_provider_cca.simulator import Simulator, Status, StillProcessing, WrongBytes
+
+ALL = ["cdr", "cdr_compressed", "peak_port_daily", "peak_port_monthly"]
+ROOT = Path(__file__).parent.parent
+ZIPS = "cdr_compressed"
+LISTINGS = 1 + 3 + 1 + 3 + 3
+"""The sites, the files of each of three, the compressed ones, and three levels of two reports."""
+
+Reconcile = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def reconcile(run: Any, tmp_path: Path) -> Reconcile:
+    def execute(report: Any = ZIPS, **arguments: Any) -> dict[str, Any]:
+        arguments = {"destination": str(tmp_path), "lookback_days": 20, **arguments}
+        return run(CcaReconcileOperator(task_id="t", report=report, **arguments))
+
+    return execute
+
+
+def ago(days: int) -> str:
+    return str(today().date() - timedelta(days=days))
+
+
+def snapshot(root: Path) -> dict[str, Any]:
+    return json.loads((root / "_coverage.json").read_bytes())
+
+
+def states(root: Path) -> set[str]:
+    return {cell["state"] for row in snapshot(root)["rows"] for cell in row["partitions"]}
+
+
+def folder(root: Path, day: str) -> Path:
+    return root / ZIPS / f"creation_date={day}"
+
+
+def objects(root: Path) -> list[Path]:
+    return sorted(p for p in root.rglob("*") if p.is_file() and not p.name.startswith("_"))
+
+
+def spoil(path: Path) -> None:
+    """Other bytes of the same number."""
+    path.write_bytes(bytes(255 - byte for byte in path.read_bytes()))
+
+
+def without_snapshot(root: Path) -> dict[str, bytes]:
+    return {name: body for name, body in tree(root).items() if name != "_coverage.json"}
+
+
+def as_landed(files: dict[str, bytes]) -> dict[str, Any]:
+    """Objects by their bytes, manifests by what they say but for the time at which they were written."""
+    return {
+        name: {**json.loads(body), "written_at": ""} if name.endswith(MANIFEST_NAME) else body
+        for name, body in files.items()
+    }
+
+
+@pytest.mark.cca_simulator(days=365)
+def test_a_damaged_year_is_restored_by_one_run_that_downloads_what_was_gone(
+    sim: Simulator, reconcile: Reconcile, tmp_path: Path
+) -> None:
+    """17 objects deleted, 3 changed without changing their size, 5 manifests deleted: 20 downloads."""
+    reconcile(ALL, lookback_days=365)
+    before = as_landed(without_snapshot(tmp_path))
+    rng = random.Random(7)
+    for number, path in enumerate(rng.sample(objects(tmp_path), 20)):
+        if number < 17:
+            path.unlink()
+        else:
+            spoil(path)
+    for path in rng.sample(sorted(tmp_path.rglob(MANIFEST_NAME)), 5):
+        path.unlink()
+    sim.requests.clear()
+    done = reconcile(ALL, lookback_days=365)
+    assert as_landed(without_snapshot(tmp_path)) == before
+    assert (done["downloaded"], sim.count(call="download"), sim.count(call="list")) == (20, 20, LISTINGS)
+    assert 20 <= done["healed"] <= 25
+    assert (done["still_missing"], done["lost"]) == (0, 0)
+    assert snapshot(tmp_path)["gaps"] == []
+
+
+def test_a_store_in_order_costs_one_listing_of_each_report_and_no_download(
+    sim: Simulator, reconcile: Reconcile, tmp_path: Path
+) -> None:
+    reconcile(ALL)
+    before = without_snapshot(tmp_path)
+    sim.requests.clear()
+    done = reconcile(ALL)
+    assert (sim.count(call="list"), len(sim.requests)) == (LISTINGS, LISTINGS)
+    assert (done["healed"], done["downloaded"]) == (0, 0)
+    assert done["complete"] == len(list(tmp_path.rglob(MANIFEST_NAME)))
+    assert without_snapshot(tmp_path) == before
+
+
+@pytest.mark.cca_simulator(days=40)
+def test_what_a_run_lands_is_what_daily_runs_land(
+    sim: Simulator, reconcile: Reconcile, run: Any, tmp_path: Path
+) -> None:
+    reconcile(destination=str(tmp_path / "reconciled"))
+    for back in range(21):
+        daily = CcaToObjectStorageOperator(task_id="t", report=ZIPS, destination=str(tmp_path / "daily"))
+        run(daily, ago(back))
+    assert as_landed(without_snapshot(tmp_path / "reconciled")) == as_landed(tree(tmp_path / "daily"))
+
+
+def damage_manifest(day: Path) -> None:
+    (day / MANIFEST_NAME).write_bytes(b'{"version": 1, "fil')
+
+
+def delete_manifest(day: Path) -> None:
+    (day / MANIFEST_NAME).unlink()
+
+
+def delete_objects(day: Path) -> None:
+    for path in objects(day):
+        path.unlink()
+
+
+def cut_objects(day: Path) -> None:
+    for path in objects(day):
+        path.write_bytes(path.read_bytes()[:-1])
+
+
+def spoil_objects(day: Path) -> None:
+    for path in objects(day):
+        spoil(path)
+
+
+def spoil_objects_and_delete_manifest(day: Path) -> None:
+    spoil_objects(day)
+    delete_manifest(day)
+
+
+def delete_all(day: Path) -> None:
+    delete_objects(day)
+    delete_manifest(day)
+
+
+def add_objects(day: Path) -> None:
+    (day / "extra.zip").write_bytes(b"extra")
+    (day / ".a.zip.0123abcd.part").write_bytes(b"half")
+
+
+def forget_files(day: Path) -> None:
+    manifest = json.loads((day / MANIFEST_NAME).read_bytes())
+    (day / MANIFEST_NAME).write_bytes(json.dumps({**manifest, "files": []}).encode())
+
+
+DAMAGES = [
+    damage_manifest, delete_manifest, delete_objects, cut_objects, spoil_objects,
+    spoil_objects_and_delete_manifest, delete_all, add_objects, forget_files,
+]  # fmt: skip
+
+
+@pytest.mark.cca_simulator(days=40)
+@pytest.mark.parametrize("seed", range(5))
+def test_whatever_was_damaged_everything_has_landed_afterwards(
+    sim: Simulator, reconcile: Reconcile, tmp_path: Path, seed: int
+) -> None:
+    reconcile()
+    before = as_landed(without_snapshot(tmp_path))
+    rng = random.Random(seed)
+    for back in range(21):
+        rng.choice(DAMAGES)(folder(tmp_path, ago(back)))
+    done = reconcile()
+    after = as_landed(without_snapshot(tmp_path))
+    assert {name: after[name] for name in before} == before
+    assert states(tmp_path) == {"landed"}
+    assert (done["still_missing"], reconcile()["downloaded"]) == (0, 0)
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
+def test_a_healed_partition_is_not_looked_into_again(
+    sim: Simulator, reconcile: Reconcile, day: str, tmp_path: Path, damage: Callable[[Path], None]
+) -> None:
+    """Its objects are older than its manifest again: otherwise each run from then on would read them."""
+    reconcile()
+    damage(folder(tmp_path, day))
+    reconcile()
+    written = (folder(tmp_path, day) / MANIFEST_NAME).stat().st_mtime
+    known = {
+        entry["key"] for entry in json.loads((folder(tmp_path, day) / MANIFEST_NAME).read_bytes())["files"]
+    }
+    assert all((folder(tmp_path, day) / key).stat().st_mtime <= written for key in known)
+
+
+def test_a_change_that_left_the_time_alone_is_found_when_content_is_read(
+    sim: Simulator, reconcile: Reconcile, day: str, tmp_path: Path
+) -> None:
+    reconcile()
+    path = objects(folder(tmp_path, day))[0]
+    times = path.stat()
+    spoil(path)
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert reconcile()["downloaded"] == 0
+    assert reconcile(verify="content")["downloaded"] == 1
+
+
+@pytest.mark.cca_simulator(days=20)
+def test_a_dry_run_shows_the_gaps_and_touches_nothing(
+    sim: Simulator, reconcile: Reconcile, day: str, tmp_path: Path
+) -> None:
+    reconcile(lookback_days=10)
+    delete_objects(folder(tmp_path, day))
+    before = without_snapshot(tmp_path)
+    sim.requests.clear()
+    done = reconcile(lookback_days=10, dry_run=True)
+    assert (done["complete"], done["healed"], done["still_missing"]) == (10, 0, 1)
+    assert without_snapshot(tmp_path) == before
+    assert sim.count(call="download") == 0
+    (gap,) = snapshot(tmp_path)["gaps"]
+    assert (gap["partition"], gap["state"], gap["days_left"]) == (day, "missing", 363)
+
+
+@pytest.mark.cca_simulator(days=60, recovered=False)
+def test_the_oldest_is_landed_first(
+    sim: Simulator, reconcile: Reconcile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With one connection, and a few threads that take the files in turn."""
+    connection = {**sim.connection, "extra": {**sim.connection["extra"], "max_connections": 1}}
+    monkeypatch.setenv("AIRFLOW_CONN_CCA_DEFAULT", json.dumps(connection))
+    reconcile(["peak_port_daily", ZIPS], level="site", lookback_days=40)
+    days = {
+        file.id: file.creation_date
+        for report, level in ((ZIPS, None), ("peak_port_daily", "site"))
+        for file in sim.truth(report, ago(40), ago(0), level=level)
+    }
+    asked = [days[request.path.rpartition("/")[2]] for request in sim.log(call="download")]
+    assert len(asked) == 82
+    order = sorted(days.values())
+    assert all(day <= order[min(place + 8, 81)] for place, day in enumerate(asked))
+
+
+def test_a_recovered_file_is_landed_beside_the_rest(
+    sim: Simulator, reconcile: Reconcile, day: str, tmp_path: Path
+) -> None:
+    reconcile()
+    sim.world.add(ZIPS, day, b"recovered", name="recovered.zip")
+    assert reconcile()["downloaded"] == 1
+    assert (folder(tmp_path, day) / "recovered.zip").read_bytes() == b"recovered"
+
+
+@pytest.mark.cca_simulator(days=10, recovered=False)
+def test_dates_without_files_are_confirmed_by_a_manifest(
+    sim: Simulator, reconcile: Reconcile, tmp_path: Path
+) -> None:
+    """As in daily runs; today's may still come, so nothing is said of it."""
+    for file in sim.world.files(ZIPS, None, today().date(), today().date()):
+        sim.world.remove(file)
+    done = reconcile()
+    assert (done["empty"], done["unknown"], done["healed"]) == (11, 1, 9)
+    assert json.loads((folder(tmp_path, ago(15)) / MANIFEST_NAME).read_bytes())["files"] == []
+    assert not folder(tmp_path, ago(0)).exists()
+    (row,) = snapshot(tmp_path)["rows"]
+    assert [cell["state"] for cell in row["partitions"]] == ["empty"] * 11 + ["landed"] * 9 + ["unknown"]
+
+
+def test_a_report_still_processing_does_not_hold_back_the_others(
+    sim: Simulator, reconcile: Reconcile, tmp_path: Path
+) -> None:
+    sim.inject(StillProcessing(), "peak_port_daily", times=None)
+    with pytest.raises(PartlyLanded, match=r"3 could not be listed.*peak_port_daily site.*still processing"):
+        reconcile(["peak_port_daily", ZIPS])
+    rows = {(row["report"], row["level"]): row["partitions"] for row in snapshot(tmp_path)["rows"]}
+    assert {cell["state"] for cell in rows[ZIPS, None]} == {"landed"}
+    assert {cell["state"] for cell in rows["peak_port_daily", "customer"]} == {"unknown"}
+
+
+def test_sites_that_cannot_be_listed_do_not_hold_back_the_other_reports(
+    sim: Simulator, reconcile: Reconcile, tmp_path: Path
+) -> None:
+    sim.inject(Status(500), "sites", times=None)
+    with pytest.raises(PartlyLanded, match="the sites of cdr"):
+        reconcile(["cdr", ZIPS])
+    assert states(tmp_path) == {"landed"}
+
+
+def test_a_site_that_cannot_be_listed_is_named(sim: Simulator, reconcile: Reconcile, tmp_path: Path) -> None:
+    broken, *others = sim.world.sites
+    sim.inject(Status(406), f"/v1/cdr/{broken}$", times=None)
+    with pytest.raises(AirflowFailException, match=rf"1 could not be listed.*cdr {broken}.*406"):
+        reconcile("cdr")
+    assert {path.name for path in (tmp_path / "cdr").iterdir()} == {f"site={site}" for site in others}
+
+
+def test_a_refused_login_fails_at_once_and_leaves_the_coverage_alone(
+    sim: Simulator, reconcile: Reconcile, tmp_path: Path
+) -> None:
+    reconcile()
+    before = tree(tmp_path)
+    sim.accounts.clear()
+    sim.tokens.clear()
+    with pytest.raises(AirflowFailException, match="check login and password"):
+        reconcile(ALL)
+    assert tree(tmp_path) == before
+
+
+def test_a_file_that_fails_leaves_the_others_landed_and_the_coverage_says_so(
+    sim: Simulator, reconcile: Reconcile, day: str, tmp_path: Path
+) -> None:
+    bad = sim.truth(ZIPS, day, day)[0]
+    sim.inject(WrongBytes(), f"/{bad.id}$", times=None)
+    with pytest.raises(PartlyLanded, match=rf"1 of \d+ files.*{day}"):
+        reconcile()
+    (gap,) = snapshot(tmp_path)["gaps"]
+    assert (gap["partition"], gap["state"]) == (day, "missing")
+    sim.faults.clear()
+    assert reconcile()["healed"] == 1
+    assert snapshot(tmp_path)["gaps"] == []
+
+
+@pytest.mark.cca_simulator(days=365, recovered=False, quirks=False)
+def test_the_alarm_names_what_vanishes_soon_and_could_not_be_landed(
+    sim: Simulator, reconcile: Reconcile, tmp_path: Path
+) -> None:
+    late, soon = sim.truth(ZIPS, ago(340), ago(340))[0], sim.truth(ZIPS, ago(360), ago(360))[0]
+    for file in (late, soon):
+        sim.inject(Status(500), f"/{file.id}$", times=None)
+    with pytest.raises(ExpiresSoon, match=rf"1 partitions .*within 14 days: {ZIPS} {ago(360)} .*5 days"):
+        reconcile(lookback_days=364)
+    with pytest.raises(ExpiresSoon, match="2 partitions") as raised:
+        reconcile(lookback_days=364, alarm_days=30)
+    assert [gap["partition"] for gap in raised.value.gaps] == [ago(360), ago(340)]
+    with pytest.raises(PartlyLanded):
+        reconcile(lookback_days=364, alarm_days=None)
+    assert reconcile(lookback_days=364, dry_run=True)["still_missing"] == 2
+
+
+@pytest.mark.cca_simulator(days=365, recovered=False, quirks=False)
+def test_the_alarm_is_silent_when_all_has_been_landed_in_time(sim: Simulator, reconcile: Reconcile) -> None:
+    assert reconcile(lookback_days=364)["still_missing"] == 0
+
+
+@pytest.mark.cca_simulator(days=366, recovered=False, quirks=False)
+def test_what_vanished_before_it_was_landed_is_counted_as_lost(
+    sim: Simulator, reconcile: Reconcile, tmp_path: Path
+) -> None:
+    """Seen by a look on its last morning, before its files expired."""
+    noon = sim.now
+    sim.now = lambda: today().replace(hour=0)
+    assert reconcile(lookback_days=365, dry_run=True)["still_missing"] >= 365
+    sim.now = noon
+    done = reconcile(lookback_days=365)
+    assert (done["lost"], done["still_missing"]) == (1, 0)
+    lost = snapshot(tmp_path)["gaps"][0]
+    assert (lost["partition"], lost["state"], lost["days_left"]) == (ago(365), "lost", None)
+    assert reconcile(lookback_days=365)["lost"] == 1
+
+
+def test_reports_that_a_run_does_not_cover_stay_in_the_coverage(
+    sim: Simulator, reconcile: Reconcile, tmp_path: Path
+) -> None:
+    reconcile(["peak_port_daily", ZIPS])
+    first = {(row["report"], row["level"]): row for row in snapshot(tmp_path)["rows"]}
+    reconcile("peak_port_monthly", level="site")
+    rows = {(row["report"], row["level"]): row for row in snapshot(tmp_path)["rows"]}
+    assert {key: rows[key] for key in first} == first
+    assert set(rows) == {*first, ("peak_port_monthly", "site")}
+
+
+@pytest.mark.parametrize("body", [b"", b"null", b'{"version": 2}'])
+def test_a_damaged_coverage_is_written_anew(
+    sim: Simulator, reconcile: Reconcile, tmp_path: Path, body: bytes
+) -> None:
+    (tmp_path / "_coverage.json").write_bytes(body)
+    reconcile()
+    assert states(tmp_path) == {"landed"}
+
+
+@pytest.mark.cca_simulator(days=12)
+def test_on_s3_a_changed_object_is_found_by_the_listing_alone(
+    sim: Simulator, reconcile: Reconcile, day: str, s3: Any, new_prefix: Callable[[], str]
+) -> None:
+    prefix = new_prefix()
+    where = {"destination": f"s3://aws_default@{BUCKET}/{prefix}", "lookback_days": 10}
+    reconcile(**where)
+    before = s3.objects(prefix)
+    (name,) = [key for key in before if day in key and not key.endswith(MANIFEST_NAME)][:1]
+    s3.client.put_object(Bucket=BUCKET, Key=prefix + name, Body=bytes(255 - b for b in before[name]))
+    gone = next(key for key in before if ago(5) in key and not key.endswith(MANIFEST_NAME))
+    s3.client.delete_object(Bucket=BUCKET, Key=prefix + gone)
+    done = reconcile(**where)
+    assert (done["downloaded"], done["healed"], done["still_missing"]) == (2, 2, 0)
+    after = s3.objects(prefix)
+    assert (after[name], after[gone]) == (before[name], before[gone])
+    assert json.loads(after["_coverage.json"])["destination"] == f"s3://{BUCKET}/{prefix}"
+    assert reconcile(**where)["downloaded"] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"report": "cdrs"}, "there is no report 'cdrs'"),
+        ({"report": ["cdr", "site_list"]}, "site_list has no listing"),
+        ({"report": []}, "there is no report to reconcile"),
+        ({"report": "cdr", "level": "country"}, "there is no level 'country'"),
+        ({"report": "cdr", "level": "site"}, "none takes a level"),
+        ({"report": ZIPS, "site": "x"}, "none takes a site"),
+        ({"lookback_days": 0}, "from 1 to 365"),
+        ({"lookback_days": 366}, "from 1 to 365"),
+        ({"lookback_days": "many"}, "from 1 to 365"),
+        ({"alarm_days": -1}, "from 0 to 365"),
+        ({"dry_run": "perhaps"}, "give True or False"),
+        ({"verify": "hard"}, "use size, changed, content"),
+    ],
+)
+def test_wrong_arguments_fail_while_the_dag_is_parsed(arguments: dict[str, Any], says: str) -> None:
+    with pytest.raises(InvalidArgument, match=says):
+        CcaReconcileOperator(task_id="t", destination="/x", **{"report": ZIPS, **arguments})
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{"report": "cdr,nonsense"}, {"lookback_days": "x"}, {"only_look": "x"}, {"verify": "x"}, {"level": "x"}],
+)
+def test_wrong_arguments_from_a_template_fail_without_retries(
+    sim: Simulator, run: Any, tmp_path: Path, arguments: dict[str, str]
+) -> None:
+    operator = CcaReconcileOperator(task_id="t", report="peak_port_daily", destination=str(tmp_path))
+    for name in arguments:
+        setattr(operator, name, "{{ value }}")
+    with pytest.raises(AirflowFailException):
+        run(operator, value=arguments[next(iter(arguments))])
+    assert tree(tmp_path) == {}
+
+
+def test_the_example_of_an_alarm_is_a_dag_whose_task_tells_it() -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/coverage.md").read_text(), re.S)
+    namespace: dict[str, Any] = {}
+    exec(compile(code, "coverage.md", "exec"), namespace)
+    (task,) = namespace["dag"].tasks
+    (callback,) = task.on_failure_callback
+    assert isinstance(callback, namespace["Tell"])
+
+
+def test_arguments_may_be_templates(sim: Simulator, run: Any, tmp_path: Path) -> None:
+    operator = CcaReconcileOperator(
+        task_id="t",
+        report="{{ params.reports | join(', ') }}",
+        destination="{{ root }}",
+        lookback_days="{{ params.days }}",
+        site="{{ params.site }}",
+        level="{{ params.level }}",
+        dry_run="{{ params.dry }}",
+        alarm_days="{{ params.alarm }}",
+        verify="{{ params.verify }}",
+    )
+    site = sim.world.sites[1]
+    params = {"reports": ["cdr", "peak_port_daily"], "days": 9, "site": site, "level": "site", "dry": True}
+    run(operator, params={**params, "alarm": "", "verify": "size"}, root=str(tmp_path))
+    rows = snapshot(tmp_path)["rows"]
+    assert [(row["report"], row["level"], len(row["partitions"])) for row in rows] == [
+        ("cdr", None, 10),
+        ("peak_port_daily", "site", 10),
+    ]
+    assert {gap["site"] for gap in snapshot(tmp_path)["gaps"]} == {site, None}
+    assert sim.count(call="download") == 0
