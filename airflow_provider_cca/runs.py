@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn
 
 from airflow.sdk import Param
 
-from airflow_provider_cca.compat import AirflowSkipException
+from airflow_provider_cca.compat import AirflowFailException, AirflowSkipException
 from airflow_provider_cca.errors import InvalidArgument, OutsideRetention
 from airflow_provider_cca.models import Partition, RemoteFile
-from airflow_provider_cca.reports import RETENTION_DAYS, Grain, Report
+from airflow_provider_cca.reports import REPORTS, RETENTION_DAYS, Grain, Report
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,51 @@ def partition_params(grain: Grain = Grain.DAY) -> dict[str, Param]:
         name: Param(None, type=["null", "string"], format="date", description=text)
         for name, text in texts.items()
     }
+
+
+def reports_param() -> Param:
+    """The param `reports` for a DAG, as a choice of several in the trigger form; all by default."""
+    names = [name for name, report in REPORTS.items() if report.dates]
+    return Param(
+        names,
+        type="array",
+        items={"type": "string", "enum": names},
+        minItems=1,
+        examples=names,
+        description="Which reports.",
+    )
+
+
+def range_params() -> dict[str, Param]:
+    """The params `from` and `to` for a DAG, as date fields of the trigger form."""
+    texts = {
+        "from": f"First creation date, UTC. Empty: {RETENTION_DAYS} days ago, as far as the server goes.",
+        "to": "Last creation date, UTC, included. Empty: today.",
+    }
+    return {
+        name: Param(None, type=["null", "string"], format="date", description=text)
+        for name, text in texts.items()
+    }
+
+
+def within_retention(first: str | None, last: str | None) -> tuple[str, str]:
+    """The part of a stretch of days of which the server can have files, as YYYY-MM-DD.
+
+    AirflowFailException when there is none.
+
+    :param first: YYYY-MM-DD; empty means the oldest day that the server has.
+    :param last: YYYY-MM-DD, included; empty means today.
+    """
+    today = datetime.now(UTC).date()
+    oldest = today - timedelta(days=RETENTION_DAYS)
+    begin = max(Partition.parse(first, Grain.DAY).first if first else oldest, oldest)
+    end = min(Partition.parse(last, Grain.DAY).first if last else today, today)
+    if end < begin:
+        raise AirflowFailException(
+            f"there are no files from {first or oldest} to {last or today}: the server keeps those of the "
+            f"last {RETENTION_DAYS} days, and the first date must not be later than the last"
+        )
+    return str(begin), str(end)
 
 
 def partitions_of_run(

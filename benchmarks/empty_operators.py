@@ -12,6 +12,8 @@ from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.providers.standard.sensors.time_delta import TimeDeltaSensor
 from airflow.sdk import Param
 
+LEVELS = ("site", "customer", "partner")
+REPORTS: dict[str, Any] = dict.fromkeys(("cdr", "cdr_compressed", "peak_port_daily", "peak_port_monthly"))
 OURS = {"report", "level", "site", "destination", "cca_conn_id"}
 
 
@@ -31,6 +33,13 @@ class CcaSiteListToObjectStorageOperator(CcaToObjectStorageOperator):
     pass
 
 
+class CcaReconcileOperator(CcaToObjectStorageOperator):
+    def __init__(
+        self, *, lookback_days: Any, dry_run: Any, verify: Any, alarm_days: int, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+
+
 class CcaListSitesOperator(EmptyOperator):
     pass
 
@@ -42,6 +51,18 @@ class Grain:
 def partition_params(grain: str = "day") -> dict[str, Param]:
     names = ("partition", "partition_end")
     return {name: Param(None, type=["null", "string"], format="date", description=grain) for name in names}
+
+
+def reports_param() -> Param:
+    return Param(list(REPORTS), type="array", examples=list(REPORTS))
+
+
+def range_params() -> dict[str, Param]:
+    return {name: Param(None, type=["null", "string"], format="date") for name in ("from", "to")}
+
+
+def within_retention(first: str, last: str) -> tuple[str, str]:
+    return first, last
 
 
 def _without_ours(kwargs: dict[str, Any]) -> dict[str, Any]:

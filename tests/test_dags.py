@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import os
+import re
 import runpy
 import subprocess
 import sys
+from contextlib import nullcontext
+from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pendulum
 import pytest
 from airflow.sdk import DAG
 from airflow.timetables.base import TimeRestriction
+from conftest import today, tree
 
+from airflow_provider_cca.compat import AirflowFailException
 from airflow_provider_cca.operators import CcaListSitesOperator, CcaToObjectStorageOperator
 from airflow_provider_cca.session import forget_logins
 from airflow_provider_cca.simulator import Simulator
@@ -31,12 +37,20 @@ TASKS = {
     "cca_peak_port_daily": {f"{verb}_{level}_files" for verb in ("wait_for", "land") for level in LEVELS},
     "cca_peak_port_monthly": {f"{verb}_{level}_files" for verb in ("wait_for", "land") for level in LEVELS},
     "cca_site_list": {"land_site_list"},
+    "cca_reconcile": {"reconcile"},
+    "cca_land_range": {"list_sites", "ranges", "land_range"},
 }
+DATED = {"cca_cdr_compressed", "cca_cdr_by_site", "cca_peak_port_daily", "cca_peak_port_monthly"}
+ALL = ["cdr", "cdr_compressed", "peak_port_daily", "peak_port_monthly"]
 
 
 def parse(path: Path) -> DAG:
     (dag,) = (value for value in runpy.run_path(str(path)).values() if isinstance(value, DAG))
     return dag
+
+
+def named(dag_id: str) -> DAG:
+    return parse(next(path for path in FILES if path.stem == dag_id))
 
 
 @pytest.fixture(params=FILES, ids=lambda path: path.stem)
@@ -52,10 +66,14 @@ def test_each_file_is_named_for_its_dag_and_has_the_agreed_tasks(dag: DAG) -> No
 def test_runs_are_not_caught_up_and_carry_the_time_in_utc(dag: DAG) -> None:
     """09:00 UTC falls on the day that was clicked in every time zone from UTC-9 to UTC+14."""
     assert not dag.catchup
+    if dag.dag_id == "cca_land_range":
+        assert not dag.timetable.can_be_scheduled
+        return
     march = TimeRestriction(pendulum.datetime(2026, 3, 1, tz="UTC"), None, True)
     first = dag.timetable.next_dagrun_info(last_automated_data_interval=None, restriction=march)
     day = 5 if dag.dag_id == "cca_peak_port_monthly" else 1
-    assert first.logical_date == pendulum.datetime(2026, 3, day, 9, tz="UTC")
+    hour = 10 if dag.dag_id == "cca_reconcile" else 9  # when the others are done
+    assert first.logical_date == pendulum.datetime(2026, 3, day, hour, tz="UTC")
 
 
 def test_waits_hold_no_worker_and_failures_are_retried(dag: DAG) -> None:
@@ -81,8 +99,30 @@ def test_the_form_refuses_nonsense(dag: DAG, value: Any) -> None:
             dag.params.get_param(name).resolve(value)
 
 
-def test_all_but_the_site_list_take_a_partition(dag: DAG) -> None:
-    assert ("partition" in dag.params) == (dag.dag_id != "cca_site_list")
+def test_those_that_land_a_date_take_a_partition(dag: DAG) -> None:
+    assert ("partition" in dag.params) == (dag.dag_id in DATED)
+
+
+@pytest.mark.parametrize("dag_id", ["cca_reconcile", "cca_land_range"])
+@pytest.mark.parametrize(
+    ("value", "fits"),
+    [(ALL, True), (["cdr"], True), ([], False), (["cdrs"], False), (["site_list"], False), ("cdr", False)],
+)
+def test_the_form_takes_reports_that_there_are(dag_id: str, value: Any, fits: bool) -> None:
+    param = named(dag_id).params.get_param("reports")
+    assert param.value == ALL
+    with nullcontext() if fits else pytest.raises(ParamValidationError):
+        assert param.resolve(value) == value
+
+
+@pytest.mark.parametrize("value", ["yesterday", "2026-02-30", 7, ""])
+@pytest.mark.parametrize("name", ["from", "to"])
+def test_the_form_of_a_range_refuses_nonsense(name: str, value: Any) -> None:
+    param = named("cca_land_range").params.get_param(name)
+    assert param.resolve(None) is None
+    assert param.resolve("2026-03-01") == "2026-03-01"
+    with pytest.raises(ParamValidationError):
+        param.resolve(value)
 
 
 def test_parsing_opens_no_socket_and_no_database() -> None:
@@ -121,3 +161,61 @@ def test_a_day_of_all_sites_costs_at_most_one_percent_of_extra_requests(
         run(CcaToObjectStorageOperator(task_id="t", report="cdr", site=batch, destination=str(tmp_path)), day)
     downloads = sim.count(call="download")
     assert len(sim.requests) - before == sites + downloads + len(batches)
+
+
+def ranges(sites: list[str], reports: str, first: str = "", last: str = "") -> list[dict]:
+    return named("cca_land_range").get_task("ranges").python_callable(sites, reports, first, last)
+
+
+def test_a_year_of_all_reports_is_a_handful_of_tasks() -> None:
+    """Whatever the number of sites; each site is in one of them."""
+    sites = [f"s{n}" for n in range(10_001)]
+    asked = ranges(sites, ",".join(ALL))
+    assert len(asked) == 5 + 1 + 3 + 3
+    assert [site for one in asked for site in one.get("site", [])] == sites
+    assert {(one["partition"], one["partition_end"]) for one in asked} == {
+        (str(today().date() - timedelta(days=365)), str(today().date()))
+    }
+
+
+def test_a_range_is_cut_to_what_the_server_has() -> None:
+    (asked,) = ranges([], "cdr_compressed", "2001-01-01", "2999-12-31")
+    assert asked["partition"] == str(today().date() - timedelta(days=365))
+    assert asked["partition_end"] == str(today().date())
+    with pytest.raises(AirflowFailException, match="there are no files from 2001-01-01 to 2001-02-01"):
+        ranges([], "cdr_compressed", "2001-01-01", "2001-02-01")
+
+
+@pytest.mark.cca_simulator(days=40, sites=3)
+def test_a_range_leaves_what_daily_runs_leave(sim: Simulator, run: Any, tmp_path: Path) -> None:
+    """The same partitions, byte for byte, and manifests that differ only in when they were written."""
+    first, last = str(today().date() - timedelta(days=9)), str(today().date())
+    by_range, by_day = tmp_path / "range", tmp_path / "day"
+    for asked in ranges(sim.world.sites, ",".join(ALL), first, last):
+        run(CcaToObjectStorageOperator(task_id="t", destination=str(by_range), **asked))
+    for back in range(10):
+        day = str(today().date() - timedelta(days=back))
+        for scope in (
+            {"report": "cdr", "site": list(sim.world.sites)},
+            {"report": "cdr_compressed"},
+            *({"report": "peak_port_daily", "level": level} for level in LEVELS),
+            *({"report": "peak_port_monthly", "level": level} for level in LEVELS),
+        ):
+            run(CcaToObjectStorageOperator(task_id="t", destination=str(by_day), partition=day, **scope))
+    assert without_times(tree(by_range)) == without_times(tree(by_day)) != {}
+
+
+def without_times(files: dict[str, bytes]) -> dict[str, bytes]:
+    return {name: re.sub(rb'"written_at": "[^"]+"', b"", body) for name, body in files.items()}
+
+
+@pytest.mark.cca_simulator(days=40, sites=3)
+def test_the_reconciling_dag_lands_all_reports_by_its_defaults(
+    sim: Simulator, run: Any, tmp_path: Path
+) -> None:
+    dag = named("cca_reconcile")
+    params = {**{name: dag.params[name] for name in dag.params}, "lookback_days": 15}
+    var = SimpleNamespace(value=SimpleNamespace(get=lambda name, default: str(tmp_path)))
+    done = run(dag.get_task("reconcile"), params=params, var=var)
+    assert (done["still_missing"], done["unknown"], done["files"]) == (0, 0, done["downloaded"])
+    assert {path.name for path in tmp_path.iterdir()} == {*ALL, "_coverage.json"}

@@ -16,7 +16,7 @@ IMPORTS = 5
 
 
 def parsing(bench: Bench) -> Iterator[Line]:
-    """The five DAG files, with our operators and with empty ones."""
+    """The DAG files, with our operators and with empty ones."""
     ours, empty = bench.folder / "dags", bench.folder / "empty_dags"
     shutil.copytree(ROOT / "dags", ours, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(ours, empty)
