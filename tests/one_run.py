@@ -47,13 +47,16 @@ def stored(run_id: str) -> dict[str, Any]:
         links = {}
         for instance in session.scalars(select(TaskInstance).where(TaskInstance.run_id == run_id)):
             task = SerializedDagModel.get_dag(instance.dag_id, session=session).get_task(instance.task_id)
-            links[instance.task_id] = {name: task.get_extra_links(instance, name) for name in task.extra_links}
+            links[instance.task_id] = {
+                name: task.get_extra_links(instance, name) for name in task.extra_links
+            }
         return {
             "events": events,
             "links": links,
             "starts": sorted({row.target_dag_id for row in session.scalars(select(AssetDagRunQueue))}),
             "starts_with_key": sorted(
-                [row.target_dag_id, row.partition_key] for row in session.scalars(select(AssetPartitionDagRun))
+                [row.target_dag_id, row.partition_key]
+                for row in session.scalars(select(AssetPartitionDagRun))
             )
             if AssetPartitionDagRun
             else [],
