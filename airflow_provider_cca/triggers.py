@@ -93,7 +93,7 @@ class CcaNewPartitionTrigger(BaseEventTrigger):
     A partition has appeared when its listing has a file and is not "still processing". The payload of the
     event is {"report", "partition", "files"}, and "site" or "level" where there is one.
 
-    It fires once for each partition as long as it runs. Of an earlier life it knows nothing: when the
+    It fires once for each partition as long as it runs, at most once a look. Of an earlier life it knows nothing: when the
     triggerer starts again, or hands it to another, it fires anew for the partitions of its lookback. So each
     partition comes at least once, unless nobody watched for longer than the lookback. A fault never ends it,
     since nobody would start it again: it logs it, and looks again after a pause that grows up to an hour.
@@ -152,13 +152,16 @@ class CcaNewPartitionTrigger(BaseEventTrigger):
             fired.intersection_update(window)
             try:
                 for partition in window:
-                    if partition not in fired:
-                        sight = await asyncio.to_thread(self._look(partition).now, 1)
-                        wait = max(wait, sight.retry_after or 0)
-                        self.log.info("%s", sight.message)
-                        if sight.ready:
-                            fired.add(partition)
-                            yield _event(self._payload(partition, sight.files))
+                    if partition in fired:
+                        continue
+                    sight = await asyncio.to_thread(self._look(partition).now, 1)
+                    wait = max(wait, sight.retry_after or 0)
+                    self.log.info("%s", sight.message)
+                    if sight.ready:
+                        fired.add(partition)
+                        yield _event(self._payload(partition, sight.files))
+                        # Of two events within moments Airflow can keep the second until a third comes.
+                        break
                 failed = 0
             except Exception as error:  # noqa: BLE001 - whatever it is, it must not end the watch
                 failed += 1

@@ -10,7 +10,7 @@ from typing import Any
 
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.providers.standard.sensors.time_delta import TimeDeltaSensor
-from airflow.sdk import Param
+from airflow.sdk import Asset, Param
 
 OURS = {"report", "level", "site", "destination", "cca_conn_id"}
 
@@ -42,6 +42,14 @@ class Grain:
 def partition_params(grain: str = "day") -> dict[str, Param]:
     names = ("partition", "partition_end")
     return {name: Param(None, type=["null", "string"], format="date", description=grain) for name in names}
+
+
+def cca_asset(report: str, level: str = "") -> Asset:
+    return Asset(name=f"{report}/{level}", uri=f"x-empty://{report}/{level}")
+
+
+def cca_partitions(report: str, level: str = "") -> Asset:
+    return cca_asset(f"{report}/partitions", level)
 
 
 def _without_ours(kwargs: dict[str, Any]) -> dict[str, Any]:

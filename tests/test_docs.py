@@ -132,7 +132,16 @@ def test_every_block_of_python_runs(block: tuple[Path, int, str]) -> None:
     namespace: dict[str, Any] = {"__name__": f"{page.stem}_{number}"}
     exec(compile(code, f"{page.name}, block {number}", "exec"), namespace)
     for dag in (value for value in namespace.values() if isinstance(value, airflow.sdk.DAG)):
-        assert dag.fileloc
+        assert as_airflow_stores_it(dag)["dag"]["dag_id"] == dag.dag_id
+
+
+def as_airflow_stores_it(dag: airflow.sdk.DAG) -> dict[str, Any]:
+    from airflow.serialization import serialized_objects
+
+    kind = (
+        getattr(serialized_objects, "DagSerialization", None) or serialized_objects.SerializedDAG
+    )  # Airflow 3.1
+    return kind.to_dict(dag)
 
 
 def newer_names(code: str) -> list[str]:

@@ -82,12 +82,18 @@ def days(sim: Simulator) -> list[str]:
 
 
 def test_each_partition_of_the_lookback_is_told_once_oldest_first(sim: Simulator, naps: Naps, days) -> None:
-    payloads = naps.watch(watcher(), nothing, nothing)
+    payloads = naps.watch(watcher(), nothing, nothing, nothing)
     assert payloads == [
         {"report": REPORT, "partition": day, "files": len(sim.truth(REPORT, day, day))} for day in days
     ]
     assert sim.count(call=REPORT) == 3
-    assert naps.seconds == [60, 60, 60]
+    assert naps.seconds == [60, 60, 60, 60]
+
+
+def test_each_look_tells_one_at_most(sim: Simulator, naps: Naps, days) -> None:
+    """Airflow can keep the second of two events within moments until a third comes."""
+    assert [payload["partition"] for payload in naps.watch(watcher())] == days[:1]
+    assert [payload["partition"] for payload in naps.watch(watcher(), nothing)] == days[:2]
 
 
 def test_a_partition_is_told_when_it_appears(sim: Simulator, naps: Naps, days) -> None:
@@ -107,11 +113,14 @@ def test_a_partition_without_files_has_not_appeared(sim: Simulator, naps: Naps) 
 
 def test_one_that_is_still_processing_holds_back_no_other(sim: Simulator, naps: Naps, days) -> None:
     sim.inject(StillProcessing(), REPORT, times=1)
-    assert [payload["partition"] for payload in naps.watch(watcher())] == days[1:]
+    payloads = naps.watch(watcher(), nothing, nothing)
+    assert [payload["partition"] for payload in payloads] == [days[1], days[0], days[2]]
 
 
 def test_a_life_after_a_restart_tells_the_lookback_again(sim: Simulator, naps: Naps) -> None:
-    assert naps.watch(watcher(lookback=2)) == naps.watch(watcher(lookback=2)) != []
+    lives = [naps.watch(watcher(lookback=2), nothing) for _ in range(2)]
+    assert lives[0] == lives[1]
+    assert len(lives[0]) == 2
 
 
 def test_it_is_never_faster_than_retry_after(sim: Simulator, naps: Naps) -> None:
@@ -123,9 +132,9 @@ def test_it_is_never_faster_than_retry_after(sim: Simulator, naps: Naps) -> None
 
 def test_faults_never_end_it_and_its_pauses_grow_to_an_hour(sim: Simulator, naps: Naps, days, said) -> None:
     rule = sim.inject(Status(503), REPORT, times=None)
-    payloads = naps.watch(watcher(), *[nothing] * 19, lambda: sim.faults.remove(rule))
+    payloads = naps.watch(watcher(), *[nothing] * 19, lambda: sim.faults.remove(rule), nothing, nothing)
     assert naps.seconds[:7] == [120, 240, 480, 960, 1920, 3600, 3600]
-    assert naps.seconds[19:] == [LONGEST_PAUSE, 60]
+    assert naps.seconds[19:] == [LONGEST_PAUSE, 60, 60, 60]
     assert [payload["partition"] for payload in payloads] == days
     assert said().count("that failed. Next look in") == 20
 
@@ -133,7 +142,7 @@ def test_faults_never_end_it_and_its_pauses_grow_to_an_hour(sim: Simulator, naps
 @pytest.mark.parametrize("fault", [Status(406), Status(401), Status(403, "File expired for download")])
 def test_not_even_what_somebody_must_cure_ends_it(sim: Simulator, naps: Naps, days, said, fault) -> None:
     rule = sim.inject(fault, REPORT, times=None)
-    payloads = naps.watch(watcher(), nothing, lambda: sim.faults.remove(rule))
+    payloads = naps.watch(watcher(), nothing, lambda: sim.faults.remove(rule), nothing, nothing)
     assert [payload["partition"] for payload in payloads] == days
     assert said().count("that failed. Next look in") == 2
 
@@ -145,7 +154,8 @@ def test_a_missing_connection_does_not_end_it(sim: Simulator, naps: Naps) -> Non
 
 def test_what_was_told_before_a_fault_is_not_told_again(sim: Simulator, naps: Naps, days) -> None:
     sim.inject(Status(503), REPORT, skip=1)
-    assert [payload["partition"] for payload in naps.watch(watcher(), nothing)] == days
+    assert [payload["partition"] for payload in naps.watch(watcher(), *[nothing] * 3)] == days
+    assert naps.seconds == [60, 120, 60, 60]
 
 
 def test_a_long_interval_is_not_made_shorter_by_faults(sim: Simulator, naps: Naps) -> None:

@@ -3,14 +3,15 @@
 Starts from the asset that `cca_cdr_compressed` updates, reads the manifests that its events name, checks that
 each object is there in its full size, and logs what it would load. Copy it, and load instead of logging.
 
-A run has the events of all landings since the run before: look at each of them. A landing that found
-nothing new has an event as well, with `downloaded` 0. A run that is started by hand has none.
+A run can have the events of several landings: look at each of them. A landing that found nothing new has an
+event as well, with `downloaded` 0. A run that is started by hand has none.
 
 The events hold no connection id: it is taken from the Airflow Variable `cca_storage`.
 """
 
 import json
 import logging
+from typing import Any
 
 import pendulum
 from airflow.sdk import DAG, Variable, task
@@ -25,13 +26,12 @@ with DAG(
     schedule=[landed],
     start_date=pendulum.datetime(2024, 1, 1, tz="UTC"),
     catchup=False,
-    max_active_runs=1,
     doc_md=__doc__,
     tags=["cca", "example"],
 ) as dag:
 
     @task
-    def load(triggering_asset_events=None) -> int:
+    def load(triggering_asset_events: Any = None) -> int:
         """The number of files that were found whole."""
         from airflow.sdk import ObjectStoragePath  # costs more than the rest of this file, at each parse
 
