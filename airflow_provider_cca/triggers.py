@@ -93,10 +93,11 @@ class CcaNewPartitionTrigger(BaseEventTrigger):
     A partition has appeared when its listing has a file and is not "still processing". The payload of the
     event is {"report", "partition", "files"}, and "site" or "level" where there is one.
 
-    It fires once for each partition as long as it runs, at most once a look. Of an earlier life it knows nothing: when the
-    triggerer starts again, or hands it to another, it fires anew for the partitions of its lookback. So each
-    partition comes at least once, unless nobody watched for longer than the lookback. A fault never ends it,
-    since nobody would start it again: it logs it, and looks again after a pause that grows up to an hour.
+    It fires once for each partition as long as it runs, at most once a look. Of an earlier life it knows
+    nothing: when the triggerer starts again, or hands it to another, it fires anew for the partitions of its
+    lookback. So each partition comes at least once, unless nobody watched for longer than the lookback. A
+    fault never ends it, since nobody would start it again: it logs it, and looks again after a pause that
+    grows up to an hour.
 
     :param report: "cdr", "cdr_compressed", "peak_port_daily" or "peak_port_monthly".
     :param site: The site, for report "cdr".

@@ -35,8 +35,9 @@ PLAIN = (
     ),
 )
 AIRFLOW_SIDE = (
-<<<<<<< HEAD
     "compat",
+    "assets",
+    "extra_links",
     "outcomes",
     "hooks",
     "runs",
@@ -47,10 +48,6 @@ AIRFLOW_SIDE = (
     "extracting",
     "tasks",
     "operators",
-=======
-    *("compat", "assets", "extra_links", "hooks", "runs", "looks"),
-    *("triggers", "sensors", "tasks", "operators"),
->>>>>>> dc16096 (Assets that landings update, with their facts and partition keys; links to what landed; a watcher's trigger)
 )
 FRAME = {"__init__", "get_provider_info"}
 TALKING = {"client", "session", "sockets"}
