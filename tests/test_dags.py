@@ -7,12 +7,12 @@ import runpy
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pendulum
 import pytest
 from airflow.sdk import DAG
+from airflow.sdk.execution_time.context import OutletEventAccessors, TriggeringAssetEventsAccessor
 from airflow.timetables.base import TimeRestriction
 
 from airflow_provider_cca.assets import cca_asset, cca_partitions
@@ -135,27 +135,27 @@ def test_the_downstream_example_starts_from_the_landing(example: DAG) -> None:
 @pytest.fixture
 def landed(
     sim: Simulator, run: Any, day: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> dict[str, Any]:
+) -> TriggeringAssetEventsAccessor:
     """The events that the downstream example starts from when a date has landed."""
     monkeypatch.setenv("AIRFLOW_VAR_CCA_STORAGE", str(tmp_path))
-    asset, event = cca_asset("cdr_compressed"), SimpleNamespace(extra={})
+    asset, told = cca_asset("cdr_compressed"), OutletEventAccessors()
     land = CcaToObjectStorageOperator(
         task_id="t", report="cdr_compressed", destination=str(tmp_path), outlets=[asset]
     )
-    run(land, day, outlet_events={asset: event})
-    return {asset: [event]}
+    run(land, day, outlet_events=told)
+    return TriggeringAssetEventsAccessor({told[asset].key: [told[asset]]})
 
 
 def test_the_downstream_example_finds_every_file_that_landed(
-    sim: Simulator, example: DAG, landed: dict[str, Any], day: str
+    sim: Simulator, example: DAG, landed: TriggeringAssetEventsAccessor, day: str
 ) -> None:
     load = example.get_task("load").python_callable
     assert load(triggering_asset_events=landed) == len(sim.truth("cdr_compressed", day, day))
-    assert load(triggering_asset_events={}) == 0
+    assert load(triggering_asset_events=TriggeringAssetEventsAccessor({})) == 0
 
 
 def test_the_downstream_example_fails_on_an_object_that_is_cut(
-    example: DAG, landed: dict[str, Any], tmp_path: Path
+    example: DAG, landed: TriggeringAssetEventsAccessor, tmp_path: Path
 ) -> None:
     (file,) = tmp_path.rglob("*.zip")
     file.write_bytes(file.read_bytes()[:-1])

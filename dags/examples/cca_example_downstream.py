@@ -35,7 +35,7 @@ with DAG(
         """The number of files that were found whole."""
         from airflow.sdk import ObjectStoragePath  # costs more than the rest of this file, at each parse
 
-        conn_id = ObjectStoragePath(Variable.get("cca_storage")).conn_id
+        conn_id = ObjectStoragePath(Variable.get("cca_storage")).storage_options.get("conn_id")
         files = 0
         for event in triggering_asset_events.get(landed, ()):
             for manifest in event.extra["manifests"]:
