@@ -54,7 +54,7 @@ def console_url(folder: str, endpoint: Callable[[], str | None] = lambda: None) 
     """
     url = urlsplit(folder)
     path = quote(url.path.strip("/"), safe="/=")
-    if url.scheme in {"s3", "s3a"} and _is_amazon(endpoint()):
+    if url.scheme in {"s3", "s3a", "s3n"} and _is_amazon(endpoint()):
         return f"https://console.aws.amazon.com/s3/buckets/{url.netloc}?prefix={path}/"
     if url.scheme in {"gs", "gcs"}:
         return f"https://console.cloud.google.com/storage/browser/{url.netloc}/{path}"
@@ -72,10 +72,9 @@ def documentation() -> str | None:
 
 
 def _endpoint(operator: Any) -> str | None:
-    from airflow.sdk import ObjectStoragePath
-
-    # The landing has opened this store: Airflow keeps it.
-    return getattr(ObjectStoragePath(operator.destination).fs, "endpoint_url", None)
+    """The address of the S3 server on which the landing has opened its store."""
+    client = getattr(operator.opened, "client", None)
+    return str(client.meta.endpoint_url) if client else None
 
 
 def _is_amazon(endpoint: str | None) -> bool:

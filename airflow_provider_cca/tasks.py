@@ -58,8 +58,9 @@ class CcaLandingOperator(CcaOperator):
 
     operator_extra_links = (LandedFilesLink(), ReportDocsLink())
 
+    # For the links: the store that was opened, and the folder of what has landed in it.
+    opened: Store | None = None
     landed_at: str | None = None
-    """For the link: the folder of the partition, or of the partitions; None until they have landed."""
 
     def __init__(self, *, destination: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -68,7 +69,8 @@ class CcaLandingOperator(CcaOperator):
 
     def store(self) -> Store:
         """The destination, opened; only at run time, since this asks for connections."""
-        return open_store(self.destination)
+        self.opened = open_store(self.destination)
+        return self.opened
 
     def land(
         self, client: CcaClient, partitions: Mapping[tuple[Scope, Partition], list[RemoteFile]]

@@ -138,9 +138,8 @@ def test_every_block_of_python_runs(block: tuple[Path, int, str]) -> None:
 def as_airflow_stores_it(dag: airflow.sdk.DAG) -> dict[str, Any]:
     from airflow.serialization import serialized_objects
 
-    kind = (
-        getattr(serialized_objects, "DagSerialization", None) or serialized_objects.SerializedDAG
-    )  # Airflow 3.1
+    # Its name up to Airflow 3.1 comes second.
+    kind = getattr(serialized_objects, "DagSerialization", None) or serialized_objects.SerializedDAG
     return kind.to_dict(dag)
 
 

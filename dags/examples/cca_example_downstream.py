@@ -12,6 +12,7 @@ The events hold no connection id: it is taken from the Airflow Variable `cca_sto
 import json
 import logging
 from typing import Any
+from urllib.parse import urlsplit
 
 import pendulum
 from airflow.sdk import DAG, Variable, task
@@ -35,7 +36,7 @@ with DAG(
         """The number of files that were found whole."""
         from airflow.sdk import ObjectStoragePath  # costs more than the rest of this file, at each parse
 
-        conn_id = ObjectStoragePath(Variable.get("cca_storage")).storage_options.get("conn_id")
+        conn_id = urlsplit(Variable.get("cca_storage")).username
         files = 0
         for event in triggering_asset_events.get(landed, ()):
             for manifest in event.extra["manifests"]:
