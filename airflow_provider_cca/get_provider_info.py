@@ -23,4 +23,8 @@ def get_provider_info() -> dict[str, Any]:
                 "conn-fields": form.provider_info_fields(),
             }
         ],
+        "extra-links": [
+            "airflow_provider_cca.extra_links.LandedFilesLink",
+            "airflow_provider_cca.extra_links.ReportDocsLink",
+        ],
     }

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from airflow_provider_cca.errors import OutsideRetention, StillProcessing
 from airflow_provider_cca.hooks import CcaHook
 from airflow_provider_cca.models import Partition, Scope
-from airflow_provider_cca.reports import RETENTION_DAYS, report_named
+from airflow_provider_cca.reports import RETENTION_DAYS, Grain, report_named
 
 FAILED_LOOKS = 6
 """How many looks in a row may fail in a way that passes, before that ends the wait."""
@@ -61,3 +61,11 @@ class Sight:
     files: int
     message: str
     retry_after: float | None = None
+
+
+def newest_partitions(grain: Grain, count: int) -> list[Partition]:
+    """The last partitions up to the one of today in UTC, oldest first."""
+    found = [Partition.of(datetime.now(UTC), grain)]
+    while len(found) < count:
+        found.insert(0, Partition.of(found[0].first - timedelta(days=1), grain))
+    return found

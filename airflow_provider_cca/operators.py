@@ -101,7 +101,9 @@ class CcaDownloadFilesOperator(CcaLandingOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         with self.connected() as client:
-            return summary(self.land(client, by_partition(self._parsed(self.files))))
+            landed = self.land(client, by_partition(self._parsed(self.files)))
+        self.announce(context, landed)
+        return summary(landed)
 
     @staticmethod
     def _parsed(files: Any) -> list[RemoteFile]:
@@ -182,6 +184,7 @@ class CcaToObjectStorageOperator(CcaLandingOperator):
                 listing.raise_failures(error)
                 raise
             listing.raise_failures()
+        self.announce(context, landed)
         facts = {"report": self.report, "partition": str(asked.first), **summary(landed)}
         if len(partitions) == 1:
             del facts["partitions"]
@@ -205,6 +208,7 @@ class CcaSiteListToObjectStorageOperator(CcaLandingOperator):
     """
 
     template_fields: Sequence[str] = ("destination", "snapshot_date")
+    report = "site_list"
 
     def __init__(self, *, snapshot_date: str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -219,6 +223,7 @@ class CcaSiteListToObjectStorageOperator(CcaLandingOperator):
             today = Partition.of(datetime.now(UTC), report.grain)
             self._refuse_other_days(context, today)
             landed = land_snapshot(self.store(), Scope(report), today, client.site_list, client.session.retry)
+        self.announce(context, [landed])
         facts = {"report": report.name, "partition": str(today), **summary([landed])}
         del facts["partitions"]
         return {**facts, "manifest": self.url(landed.manifest)}

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator
+from airflow.sdk import BaseOperator, Context
 
 from airflow_provider_cca.arguments import check_destination
+from airflow_provider_cca.assets import announce, facts_of
 from airflow_provider_cca.destinations import PUBLISHING_WORKERS, open_store
+from airflow_provider_cca.extra_links import LandedFilesLink, ReportDocsLink
 from airflow_provider_cca.hooks import CcaHook
 from airflow_provider_cca.models import Partition, RemoteFile, Scope
 from airflow_provider_cca.outcomes import airflow_errors
@@ -54,6 +56,12 @@ class CcaLandingOperator(CcaOperator):
     :param destination: Where to: a path, or a URL such as s3://aws_default@bucket/cca (templated).
     """
 
+    operator_extra_links = (LandedFilesLink(), ReportDocsLink())
+
+    # For the links: the store that was opened, and the folder of what has landed in it.
+    opened: Store | None = None
+    landed_at: str | None = None
+
     def __init__(self, *, destination: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         check_destination(destination)
@@ -61,7 +69,8 @@ class CcaLandingOperator(CcaOperator):
 
     def store(self) -> Store:
         """The destination, opened; only at run time, since this asks for connections."""
-        return open_store(self.destination)
+        self.opened = open_store(self.destination)
+        return self.opened
 
     def land(
         self, client: CcaClient, partitions: Mapping[tuple[Scope, Partition], list[RemoteFile]]
@@ -76,3 +85,9 @@ class CcaLandingOperator(CcaOperator):
     def url(self, key: str) -> str:
         """Where a key of the store is, as ObjectStoragePath takes it."""
         return f"{str(self.destination).rstrip('/')}/{key}"
+
+    def announce(self, context: Context, landed: Sequence[Landed]) -> None:
+        """Say what has landed, in the events of the task's outlets and in its link."""
+        facts = facts_of(str(self.destination), landed)
+        announce(context, self.outlets, facts, landed)
+        self.landed_at = facts["manifest"].rpartition("/")[0] if "manifest" in facts else facts["folder"]

@@ -1,16 +1,26 @@
-"""Waiting for a report without holding a worker."""
+"""Waiting for a report without holding a worker, and watching for new ones."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from dataclasses import asdict
+from datetime import timedelta
 from typing import Any
 
-from airflow.triggers.base import BaseTrigger, TriggerEvent
+from airflow.triggers.base import BaseEventTrigger, BaseTrigger, TriggerEvent
 
-from airflow_provider_cca.errors import CcaError, TransientError
-from airflow_provider_cca.looks import FAILED_LOOKS, Look
+from airflow_provider_cca.arguments import check_arguments
+from airflow_provider_cca.errors import CcaError, InvalidArgument, TransientError
+from airflow_provider_cca.looks import FAILED_LOOKS, Look, newest_partitions
+from airflow_provider_cca.reports import Grain, report_named
+
+MOST_LOOKBACK = {Grain.DAY: 31, Grain.MONTH: 12}
+"""How many partitions a watcher may look at; the files of all of them are still there."""
+
+LONGEST_PAUSE = 3600.0
+"""Seconds up to which the pause of a watcher grows while its looks fail."""
 
 
 class CcaFilesTrigger(BaseTrigger):
@@ -75,3 +85,102 @@ class CcaFilesTrigger(BaseTrigger):
 
 def _event(payload: dict[str, Any]) -> TriggerEvent:
     return TriggerEvent(payload)  # type: ignore[no-untyped-call]
+
+
+class CcaNewPartitionTrigger(BaseEventTrigger):
+    """For an AssetWatcher: fires for each partition of a report that appears on the server.
+
+    A partition has appeared when its listing has a file and is not "still processing". The payload of the
+    event is {"report", "partition", "files"}, and "site" or "level" where there is one.
+
+    It fires once for each partition as long as it runs, at most once a look. Of an earlier life it knows
+    nothing: when the triggerer starts again, or hands it to another, it fires anew for the partitions of its
+    lookback. So each partition comes at least once, unless nobody watched for longer than the lookback. A
+    fault never ends it, since nobody would start it again: it logs it, and looks again after a pause that
+    grows up to an hour.
+
+    :param report: "cdr", "cdr_compressed", "peak_port_daily" or "peak_port_monthly".
+    :param site: The site, for report "cdr".
+    :param level: "site", "customer" or "partner", for peak-port reports.
+    :param lookback: How many partitions to look at, the one of today in UTC included: 1 to 31 days, or 1 to
+        12 months. Those that were there before the first look count as new.
+    :param poke_interval: Seconds between two looks; the server's Retry-After can make it longer.
+    :param cca_conn_id: The connection, of type `cca`.
+    """
+
+    def __init__(
+        self,
+        *,
+        report: str,
+        site: str | None = None,
+        level: str | None = None,
+        lookback: int = 3,
+        poke_interval: timedelta | float = 300.0,
+        cca_conn_id: str = "cca_default",
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        check_arguments(report=report, site=site, level=level)
+        self.grain = report_named(report).grain
+        most = MOST_LOOKBACK[self.grain]
+        if not isinstance(lookback, int) or not 1 <= lookback <= most:
+            raise InvalidArgument(
+                f"lookback is {lookback!r}: give 1 to {most} for {report}", argument="lookback"
+            )
+        # One number for one interval: Airflow tells triggers apart by their arguments as JSON.
+        seconds = (
+            poke_interval.total_seconds() if isinstance(poke_interval, timedelta) else float(poke_interval)
+        )
+        if not seconds > 0:
+            raise InvalidArgument(
+                f"poke_interval is {seconds:g} s: give more than 0", argument="poke_interval"
+            )
+        self.report, self.site, self.level = report, site, level
+        self.lookback, self.poke_interval, self.cca_conn_id = lookback, seconds, cca_conn_id
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        names = ("report", "site", "level", "lookback", "poke_interval", "cca_conn_id")
+        return (
+            "airflow_provider_cca.triggers.CcaNewPartitionTrigger",
+            {name: getattr(self, name) for name in names},
+        )
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        fired: set[str] = set()
+        failed = 0
+        while True:
+            wait = self.poke_interval
+            window = [str(partition) for partition in newest_partitions(self.grain, self.lookback)]
+            fired.intersection_update(window)
+            try:
+                for partition in window:
+                    if partition in fired:
+                        continue
+                    sight = await asyncio.to_thread(self._look(partition).now, 1)
+                    wait = max(wait, sight.retry_after or 0)
+                    self.log.info("%s", sight.message)
+                    if sight.ready:
+                        fired.add(partition)
+                        yield _event(self._payload(partition, sight.files))
+                        # Of two events within moments Airflow can keep the second until a third comes.
+                        break
+                failed = 0
+            except Exception as error:  # noqa: BLE001 - whatever it is, it must not end the watch
+                failed += 1
+                wait = self._pause(failed, error)
+            await asyncio.sleep(wait)
+
+    def _look(self, partition: str) -> Look:
+        return Look(self.cca_conn_id, self.report, partition, None, self.site, self.level, allow_empty=False)
+
+    def _payload(self, partition: str, files: int) -> dict[str, Any]:
+        scope = {name: value for name, value in (("site", self.site), ("level", self.level)) if value}
+        return {"report": self.report, **scope, "partition": partition, "files": files}
+
+    def _pause(self, failed: int, error: Exception) -> float:
+        """Seconds until the next look: longer after each that fails, and as long as the server wants."""
+        grown = min(self.poke_interval * 2 ** min(failed, 20), max(self.poke_interval, LONGEST_PAUSE))
+        wait: float = max(grown, getattr(error, "retry_after", None) or 0)
+        # What passes is a matter of course; for the rest somebody must do something.
+        level = logging.WARNING if isinstance(error, TransientError) else logging.ERROR
+        self.log.log(level, "%s: look %d in a row that failed. Next look in %g s", error, failed, wait)
+        return wait

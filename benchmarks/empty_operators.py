@@ -10,7 +10,7 @@ from typing import Any
 
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.providers.standard.sensors.time_delta import TimeDeltaSensor
-from airflow.sdk import Param
+from airflow.sdk import Asset, Param
 
 LEVELS = ("site", "customer", "partner")
 REPORTS: dict[str, Any] = dict.fromkeys(("cdr", "cdr_compressed", "peak_port_daily", "peak_port_monthly"))
@@ -63,6 +63,14 @@ def range_params() -> dict[str, Param]:
 
 def within_retention(first: str, last: str) -> tuple[str, str]:
     return first, last
+
+
+def cca_asset(report: str, level: str = "") -> Asset:
+    return Asset(name=f"{report}/{level}", uri=f"x-empty://{report}/{level}")
+
+
+def cca_partitions(report: str, level: str = "") -> Asset:
+    return cca_asset(f"{report}/partitions", level)
 
 
 def _without_ours(kwargs: dict[str, Any]) -> dict[str, Any]:

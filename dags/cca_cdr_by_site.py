@@ -19,6 +19,7 @@ import pendulum
 from airflow.sdk import DAG, task
 from airflow.timetables.trigger import CronTriggerTimetable
 
+from airflow_provider_cca.assets import cca_asset, cca_partitions
 from airflow_provider_cca.operators import CcaListSitesOperator, CcaToObjectStorageOperator
 from airflow_provider_cca.runs import partition_params
 from airflow_provider_cca.sensors import CcaFilesSensor
@@ -60,6 +61,7 @@ with DAG(
         task_id="land_files",
         report="cdr",
         destination="{{ var.value.get('cca_storage', '') }}",
+        outlets=[cca_asset("cdr"), cca_partitions("cdr")],
     ).expand(site=batches(list_sites.output))
 
     wait_for_files >> list_sites

@@ -18,6 +18,7 @@ import pendulum
 from airflow.sdk import DAG
 from airflow.timetables.trigger import CronTriggerTimetable
 
+from airflow_provider_cca.assets import cca_asset, cca_partitions
 from airflow_provider_cca.operators import CcaToObjectStorageOperator
 from airflow_provider_cca.runs import partition_params
 from airflow_provider_cca.sensors import CcaFilesSensor
@@ -49,5 +50,6 @@ with DAG(
         task_id="land_files",
         report="cdr_compressed",
         destination="{{ var.value.get('cca_storage', '') }}",
+        outlets=[cca_asset("cdr_compressed"), cca_partitions("cdr_compressed")],
     )
     wait_for_files >> land_files

@@ -15,6 +15,7 @@ import pendulum
 from airflow.sdk import DAG
 from airflow.timetables.trigger import CronTriggerTimetable
 
+from airflow_provider_cca.assets import cca_asset, cca_partitions
 from airflow_provider_cca.operators import CcaToObjectStorageOperator
 from airflow_provider_cca.reports import Grain
 from airflow_provider_cca.runs import partition_params
@@ -50,5 +51,9 @@ with DAG(
             report="peak_port_monthly",
             level=level,
             destination="{{ var.value.get('cca_storage', '') }}",
+            outlets=[
+                cca_asset("peak_port_monthly", level=level),
+                cca_partitions("peak_port_monthly", level=level),
+            ],
         )
         wait_for_files >> land_files

@@ -14,6 +14,7 @@ import pendulum
 from airflow.sdk import DAG
 from airflow.timetables.trigger import CronTriggerTimetable
 
+from airflow_provider_cca.assets import cca_asset, cca_partitions
 from airflow_provider_cca.operators import CcaSiteListToObjectStorageOperator
 
 with DAG(
@@ -34,4 +35,5 @@ with DAG(
     CcaSiteListToObjectStorageOperator(
         task_id="land_site_list",
         destination="{{ var.value.get('cca_storage', '') }}",
+        outlets=[cca_asset("site_list"), cca_partitions("site_list")],
     )

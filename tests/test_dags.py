@@ -16,9 +16,11 @@ from typing import Any
 import pendulum
 import pytest
 from airflow.sdk import DAG
+from airflow.sdk.execution_time.context import OutletEventAccessors, TriggeringAssetEventsAccessor
 from airflow.timetables.base import TimeRestriction
 from conftest import today, tree
 
+from airflow_provider_cca.assets import cca_asset, cca_partitions
 from airflow_provider_cca.compat import AirflowFailException
 from airflow_provider_cca.operators import CcaListSitesOperator, CcaToObjectStorageOperator
 from airflow_provider_cca.session import forget_logins
@@ -29,7 +31,9 @@ try:
 except ImportError:  # Airflow 3.1
     from airflow.exceptions import ParamValidationError
 
-FILES = sorted((Path(__file__).parent.parent / "dags").glob("*.py"))
+FOLDER = Path(__file__).parent.parent / "dags"
+FILES = sorted(FOLDER.glob("*.py"))
+EXAMPLES = sorted((FOLDER / "examples").glob("*.py"))
 LEVELS = ("site", "customer", "partner")
 TASKS = {
     "cca_cdr_compressed": {"wait_for_files", "land_files"},
@@ -134,8 +138,70 @@ def test_parsing_opens_no_socket_and_no_database() -> None:
         "sys.addaudithook(refuse)\n"
         "for path in sys.argv[1:]: runpy.run_path(path)\n"
     )
-    done = subprocess.run([sys.executable, "-c", program, *map(str, FILES)], env=os.environ, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", program, *map(str, FILES + EXAMPLES)], env=os.environ, timeout=60
+    )
     assert done.returncode == 0
+
+
+def test_each_landing_updates_the_asset_of_its_report_and_that_of_its_partitions(dag: DAG) -> None:
+    for task in dag.tasks:
+        # Of a task that is mapped Airflow keeps the arguments of its operator.
+        given = getattr(task, "partial_kwargs", None) or vars(task)
+        # One task of cca_land_range lands whatever it is told, and has no asset of its own.
+        if task.task_id.startswith("land_") and dag.dag_id != "cca_land_range":
+            of = {"report": given.get("report", "site_list"), "level": given.get("level")}
+            assert given["outlets"] == [cca_asset(**of), cca_partitions(**of)]
+        else:
+            assert not given.get("outlets")
+
+
+@pytest.fixture
+def example() -> DAG:
+    return parse(FOLDER / "examples" / "cca_example_downstream.py")
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_each_example_is_named_for_its_dag_and_says_that_it_is_one(path: Path) -> None:
+    dag = parse(path)
+    assert dag.dag_id == path.stem
+    assert dag.doc_md.startswith("### Example")
+    assert not dag.catchup
+
+
+def test_the_downstream_example_starts_from_the_landing(example: DAG) -> None:
+    assert list(example.timetable.asset_condition.objects) == [cca_asset("cdr_compressed")]
+
+
+@pytest.fixture
+def landed(
+    sim: Simulator, run: Any, day: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> TriggeringAssetEventsAccessor:
+    """The events that the downstream example starts from when a date has landed."""
+    monkeypatch.setenv("AIRFLOW_VAR_CCA_STORAGE", str(tmp_path))
+    asset, told = cca_asset("cdr_compressed"), OutletEventAccessors()
+    land = CcaToObjectStorageOperator(
+        task_id="t", report="cdr_compressed", destination=str(tmp_path), outlets=[asset]
+    )
+    run(land, day, outlet_events=told)
+    return TriggeringAssetEventsAccessor({told[asset].key: [told[asset]]})
+
+
+def test_the_downstream_example_finds_every_file_that_landed(
+    sim: Simulator, example: DAG, landed: TriggeringAssetEventsAccessor, day: str
+) -> None:
+    load = example.get_task("load").python_callable
+    assert load(triggering_asset_events=landed) == len(sim.truth("cdr_compressed", day, day))
+    assert load(triggering_asset_events=TriggeringAssetEventsAccessor({})) == 0
+
+
+def test_the_downstream_example_fails_on_an_object_that_is_cut(
+    example: DAG, landed: TriggeringAssetEventsAccessor, tmp_path: Path
+) -> None:
+    (file,) = tmp_path.rglob("*.zip")
+    file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(ValueError, match="bytes, its manifest says"):
+        example.get_task("load").python_callable(triggering_asset_events=landed)
 
 
 @pytest.mark.parametrize(("sites", "most"), [(0, 0), (1, 1), (49, 49), (51, 26), (10_000, 50), (51_234, 50)])

@@ -41,6 +41,8 @@ PLAIN = (
 )
 AIRFLOW_SIDE = (
     "compat",
+    "assets",
+    "extra_links",
     "outcomes",
     "hooks",
     "runs",
@@ -152,8 +154,8 @@ def test_the_airflow_side_flows_one_way(module, never):
 
 
 def test_the_dags_use_what_users_use():
-    used = set().union(*(ours(path) for path in DAGS.glob("*.py")))
-    assert {"operators", "sensors"} <= used <= {"operators", "sensors", "runs", "reports"}
+    used = set().union(*(ours(path) for path in DAGS.rglob("*.py")))
+    assert {"operators", "sensors"} <= used <= {"operators", "sensors", "runs", "reports", "assets"}
 
 
 @pytest.mark.parametrize("path", sorted((PACKAGE / "simulator").glob("*.py")), ids=lambda path: path.stem)

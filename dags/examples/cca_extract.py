@@ -4,22 +4,23 @@ Starts from the asset that `cca_cdr_compressed` updates, and unpacks the zip fil
 landed into `{cca_storage}/cdr_csv/creation_date=YYYY-MM-DD/{member}.gz`, with a manifest that names them:
 files that DuckDB, Spark, Athena and others read as they are. A date again makes only what is missing.
 
-A run has the events of all landings since the run before: it takes the partitions from the manifests that
-they name, and the place from the Airflow Variable `cca_storage`, since events hold no connection id. In a run
-that is started by hand the param `partition` says the date, and `partition_end` the last of a range; without
-them it is the date of the run.
+A run can have the events of several landings: it takes the partitions from the manifests that they name, and
+the place from the Airflow Variable `cca_storage`, since events hold no connection id. In a run that is
+started by hand the param `partition` says the date, and `partition_end` the last of a range; without them it
+is the date of the run.
 """
 
 from datetime import timedelta
 from typing import Any
 
 import pendulum
-from airflow.sdk import DAG, Asset, Variable, task
+from airflow.sdk import DAG, Variable, task
 
+from airflow_provider_cca.assets import cca_asset
 from airflow_provider_cca.operators import CcaExtractOperator
 from airflow_provider_cca.runs import partition_params
 
-landed = Asset(name="cca/cdr_compressed", uri="x-cca://cdr_compressed")
+landed = cca_asset("cdr_compressed")
 
 with DAG(
     dag_id="cca_extract",

@@ -142,6 +142,20 @@ class AirflowApi:
         """All runs of the DAG."""
         return self._all(f"/dags/{dag_id}/dagRuns", "dag_runs")
 
+    def asset_events(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
+        """What a run has told about assets."""
+        return self._all("/assets/events", "asset_events", source_dag_id=dag_id, source_run_id=run_id)
+
+    def events_of_run(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
+        """The events that a run was started by."""
+        path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/upstreamAssetEvents"
+        return list(self._call("GET", path)["asset_events"])
+
+    def links(self, dag_id: str, run_id: str, task_id: str) -> dict[str, str | None]:
+        """Name -> address of the links that the UI shows with a task."""
+        path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/links"
+        return dict(self._call("GET", path)["extra_links"])
+
     def _all(self, path: str, key: str, **params: Any) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
         while True:

@@ -1,0 +1,134 @@
+"""The assets that landings update, so that other DAGs start from them, and the facts in their events.
+
+A landing has two assets, since Airflow lets an event with a partition key start the DAGs of a
+`PartitionedAssetTimetable` alone, and one without the key all others alone:
+
+    schedule=[cca_asset("cdr_compressed")]                                          # any Airflow 3
+    schedule=PartitionedAssetTimetable(assets=cca_partitions("cdr_compressed"))     # see docs/assets.md
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlsplit
+
+from airflow.sdk import Asset
+
+from airflow_provider_cca.errors import InvalidArgument
+from airflow_provider_cca.reports import LEVELS, report_named
+
+if TYPE_CHECKING:
+    from airflow_provider_cca.landing import Landed
+
+# Airflow takes an x- scheme as it is. About any other it asks all providers, which takes a third of a second.
+SCHEME = "x-cca"
+OF_PARTITIONS = "/partitions"
+
+MOST_MANIFESTS = 500
+"""How many paths of manifests an event holds; of more it gives the folder alone. A year of days has 366."""
+
+
+def cca_asset(report: str, *, level: str | None = None, site: str | None = None) -> Asset:
+    """The files of a report in the store; each landing of any of its partitions updates it.
+
+    Raises InvalidArgument when there is no such report, or none of that level.
+
+    :param report: "cdr", "cdr_compressed", "peak_port_daily", "peak_port_monthly" or "site_list".
+    :param level: "site", "customer" or "partner", for peak-port reports.
+    :param site: For report "cdr", when each site has a task of its own; None means all sites alike.
+    """
+    return _asset(report, level, site, "")
+
+
+def cca_partitions(report: str, *, level: str | None = None, site: str | None = None) -> Asset:
+    """The same files partition by partition: an event for each, with its date or month as partition key.
+
+    For `PartitionedAssetTimetable`; the keys need Airflow 3.3. Arguments and errors as for `cca_asset`.
+    """
+    return _asset(report, level, site, OF_PARTITIONS)
+
+
+def _asset(report: str, level: str | None, site: str | None, end: str) -> Asset:
+    row = report_named(report)
+    for name, value in (("level", level), ("site", site)):
+        if value and row.needs != name:
+            raise InvalidArgument(f"report {report} takes no {name}, but got {value!r}", argument=name)
+    if row.needs == "level" and level not in LEVELS:
+        # One asset of all levels would be updated by no DAG, and whoever waits for it would wait for ever.
+        raise InvalidArgument(
+            f"report {report} has an asset for each level, not one for {level!r}: "
+            f"use one of {', '.join(LEVELS)}",
+            argument="level",
+        )
+    part = f"/level={level}" if level else f"/site={quote(site, safe='')}" if site else ""
+    return Asset(name=f"cca/{report}{part}{end}", uri=f"{SCHEME}://{report}{part}{end}")
+
+
+def facts_of(destination: str, landed: Sequence[Landed]) -> dict[str, Any]:
+    """What the event of a landing says about it: JSON values, and no connection id.
+
+    {"report", "level" or "site", "partition", "files", "bytes", "downloaded", "folder", "manifests"}; for
+    one partition also its "manifest"; for more of them "partitions", and "partition_end" when they differ.
+    """
+    root = without_connection(destination)
+    manifests = [f"{root}/{one.manifest}" for one in landed]
+    partitions = sorted({str(one.partition) for one in landed})
+    facts: dict[str, Any] = {
+        **_what_all_share("report", [one.scope.report.name for one in landed]),
+        **_what_all_share("level", [one.scope.level for one in landed]),
+        **_what_all_share("site", [one.scope.site for one in landed]),
+        **({"partition": partitions[0]} if partitions else {}),
+        **({"partition_end": partitions[-1]} if len(partitions) > 1 else {}),
+        "files": sum(one.files for one in landed),
+        "bytes": sum(one.bytes for one in landed),
+        "downloaded": sum(one.downloaded for one in landed),
+        "folder": _folder_of_partitions(root, landed),
+    }
+    if len(manifests) <= MOST_MANIFESTS:
+        facts["manifests"] = manifests
+    return facts | ({"manifest": manifests[0]} if len(landed) == 1 else {"partitions": len(landed)})
+
+
+def announce(
+    context: Mapping[str, Any], outlets: Sequence[Any], facts: Mapping[str, Any], landed: Sequence[Landed]
+) -> None:
+    """Put the facts into the event of each asset among the outlets of a task, whoever made that asset."""
+    events = context.get("outlet_events")
+    if events is None:
+        return
+    keys = sorted({str(one.partition) for one in landed})
+    for asset in outlets:
+        if not isinstance(asset, Asset):
+            continue
+        event = events[asset]
+        event.extra.update(facts)
+        if _is_of_partitions(asset) and hasattr(event, "add_partitions"):  # Airflow 3.3
+            event.add_partitions(keys)
+            if len(keys) > 1:
+                # Each key gets an event with the same facts: a year of days would hold 133,956 paths.
+                event.extra.pop("manifests", None)
+
+
+def without_connection(destination: str) -> str:
+    """The destination without the connection id, or whatever else stands before an @ there."""
+    url = urlsplit(destination.strip())
+    return url._replace(netloc=url.netloc.rpartition("@")[2]).geturl().rstrip("/")
+
+
+def _is_of_partitions(asset: Asset) -> bool:
+    return asset.uri.startswith(f"{SCHEME}:") and asset.uri.endswith(OF_PARTITIONS)
+
+
+def _what_all_share(name: str, values: Sequence[str | None]) -> dict[str, str]:
+    """The one value that all have, under its name, if there is one."""
+    first, *others = {*values} or {None}
+    return {name: first} if first and not others else {}
+
+
+def _folder_of_partitions(root: str, landed: Sequence[Landed]) -> str:
+    """The folder in which the folders of these partitions are, or those of their sites."""
+    parents = [posixpath.dirname(posixpath.dirname(one.manifest)) for one in landed]
+    shared = posixpath.commonpath(parents) if parents else ""
+    return f"{root}/{shared}".rstrip("/")

@@ -1,0 +1,82 @@
+"""The links of a landing in Airflow's UI: to what it landed, and to what is written about its report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, metadata
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlsplit
+
+from airflow.sdk import BaseOperatorLink
+
+from airflow_provider_cca.compat import conf
+
+if TYPE_CHECKING:
+    from airflow.sdk import BaseOperator
+    from airflow.sdk.types import TaskInstanceKey
+
+DISTRIBUTION = "airflow-provider-cca"
+
+
+class LandedFilesLink(BaseOperatorLink):
+    """To the folder of the partition that was landed: in the console of S3 or Google Cloud, else its URL.
+
+    Airflow keeps it in XCom, so it holds no connection id.
+    """
+
+    name = "Landed files"
+
+    def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
+        folder: str | None = getattr(operator, "landed_at", None)
+        # Nothing landed, as when the task failed: Airflow shows no link then.
+        return console_url(folder, lambda: _endpoint(operator)) if folder else ""
+
+
+class ReportDocsLink(BaseOperatorLink):
+    """To the page of the report in this package's documentation, where its metadata names an address of it.
+
+    Else to the page of the DAG, whose button "Dag Docs" shows what the DAG says about itself.
+    """
+
+    name = "About this report"
+
+    def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
+        if address := documentation():
+            return f"{address.rstrip('/')}/reports.md#{getattr(operator, 'report', '')}"
+        base = conf.get("api", "base_url", fallback="http://localhost:8080/")
+        return f"{base.rstrip('/')}/dags/{quote(ti_key.dag_id)}"
+
+
+def console_url(folder: str, endpoint: Callable[[], str | None] = lambda: None) -> str:
+    """Where people look at a folder of a store: the URL itself, unless the store has a console on the web.
+
+    :param endpoint: Gives the address of the S3 server, or None for Amazon's own.
+    """
+    url = urlsplit(folder)
+    path = quote(url.path.strip("/"), safe="/=")
+    if url.scheme in {"s3", "s3a", "s3n"} and _is_amazon(endpoint()):
+        return f"https://console.aws.amazon.com/s3/buckets/{url.netloc}?prefix={path}/"
+    if url.scheme in {"gs", "gcs"}:
+        return f"https://console.cloud.google.com/storage/browser/{url.netloc}/{path}"
+    return folder if url.scheme else f"file://{quote(folder, safe='/=')}"
+
+
+def documentation() -> str | None:
+    """The address of the documentation, as the metadata of the installed package gives it."""
+    try:
+        urls = metadata(DISTRIBUTION).get_all("Project-URL") or []
+    except PackageNotFoundError:
+        return None
+    named = dict(url.split(", ", 1) for url in urls)
+    return named.get("Documentation")
+
+
+def _endpoint(operator: Any) -> str | None:
+    """The address of the S3 server on which the landing has opened its store."""
+    client = getattr(operator.opened, "client", None)
+    return str(client.meta.endpoint_url) if client else None
+
+
+def _is_amazon(endpoint: str | None) -> bool:
+    host = urlsplit(endpoint).hostname or "" if endpoint else ""
+    return not endpoint or host.endswith((".amazonaws.com", ".amazonaws.com.cn"))
