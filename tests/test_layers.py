@@ -31,6 +31,7 @@ PLAIN = (
         "entries",
         "store",
         "s3_store",
+        "progress",
         "landing",
         "unpacking",
         "coverage",
