@@ -61,3 +61,8 @@ class Sight:
     files: int
     message: str
     retry_after: float | None = None
+
+    @property
+    def outcome(self) -> str:
+        """In a word, for the metrics."""
+        return "ready" if self.ready else "waiting"

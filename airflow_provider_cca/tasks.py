@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
+from airflow_provider_cca import metrics
 from airflow_provider_cca.arguments import check_destination
 from airflow_provider_cca.destinations import PUBLISHING_WORKERS, open_store
 from airflow_provider_cca.hooks import CcaHook
@@ -17,6 +19,7 @@ from airflow_provider_cca.outcomes import airflow_errors
 if TYPE_CHECKING:
     from airflow_provider_cca.client import CcaClient
     from airflow_provider_cca.landing import Landed
+    from airflow_provider_cca.progress import Amount
     from airflow_provider_cca.store import Store
 
 
@@ -41,6 +44,8 @@ class CcaOperator(BaseOperator):
                 yield client
             finally:
                 self._client = None
+                report, level = (getattr(self, name, None) for name in ("report", "level"))
+                metrics.count(metrics.RETRIES, client.session.retry.repeats.count, report=report, level=level)
 
     def on_kill(self) -> None:
         # Airflow's handler only calls this: without it a read that stalls would outlive the task.
@@ -71,8 +76,36 @@ class CcaLandingOperator(CcaOperator):
 
         workers = client.config.max_connections + PUBLISHING_WORKERS
         landing = Landing(self.store(), client.download, client.session.retry, workers)
-        return landing.land(partitions)
+        try:
+            return landing.land(partitions)
+        finally:
+            self._tell(client, landing.landed, landing.progress.downloaded)
+
+    def _tell(
+        self,
+        client: CcaClient,
+        landed: Sequence[Landed],
+        downloaded: Mapping[tuple[str, str | None], Amount],
+    ) -> None:
+        """Let Airflow's metrics know of a landing."""
+        _count_landing(landed, downloaded)
 
     def url(self, key: str) -> str:
         """Where a key of the store is, as ObjectStoragePath takes it."""
         return f"{str(self.destination).rstrip('/')}/{key}"
+
+
+def _count_landing(landed: Sequence[Landed], downloaded: Mapping[tuple[str, str | None], Amount]) -> None:
+    """The partitions that a landing left whole, and what it had to fetch; by report and level."""
+    sums: Counter[tuple[str, str, str | None]] = Counter()
+    for one in landed:
+        kind = one.scope.report.name, one.scope.level
+        sums[metrics.PARTITIONS_LANDED, *kind] += 1
+        sums[metrics.FILES_LANDED, *kind] += one.files
+        sums[metrics.BYTES_LANDED, *kind] += one.bytes
+    # A list: threads of a landing that was ended may still be counting.
+    for kind, amount in list(downloaded.items()):
+        sums[metrics.FILES_DOWNLOADED, *kind] += amount.files
+        sums[metrics.BYTES_DOWNLOADED, *kind] += amount.bytes
+    for (name, report, level), number in sums.items():
+        metrics.count(name, number, report=report, level=level)

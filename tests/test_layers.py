@@ -42,6 +42,7 @@ PLAIN = (
 )
 AIRFLOW_SIDE = (
     "compat",
+    "metrics",
     "outcomes",
     "hooks",
     "runs",

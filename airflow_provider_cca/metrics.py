@@ -1,0 +1,29 @@
+"""What this package counts in Airflow's own metrics, wherever Airflow sends those."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from airflow_provider_cca.compat import stats
+
+PARTITIONS_LANDED = "cca.partitions_landed"
+FILES_LANDED = "cca.files_landed"
+BYTES_LANDED = "cca.bytes_landed"
+FILES_DOWNLOADED = "cca.files_downloaded"
+BYTES_DOWNLOADED = "cca.bytes_downloaded"
+RETRIES = "cca.retries"
+LOOKS = "cca.sensor.looks"
+WAITED_SECONDS = "cca.sensor.waited_seconds"
+
+
+def count(name: str, number: float, **tags: str | None) -> None:
+    """Add to a counter. Tags without a value are left out; so is a zero, which would say nothing."""
+    if whole := round(number):
+        stats().incr(name, whole, tags={tag: value for tag, value in tags.items() if value})
+
+
+def count_looks(looks: Mapping[str, int], waited: float, report: str, level: str | None) -> None:
+    """Looks of a sensor by their outcome, and the seconds that it let pass between them."""
+    for outcome, number in looks.items():
+        count(LOOKS, number, outcome=outcome, report=report, level=level)
+    count(WAITED_SECONDS, waited, report=report, level=level)
