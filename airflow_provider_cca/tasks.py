@@ -13,10 +13,13 @@ from airflow_provider_cca import metrics
 from airflow_provider_cca.arguments import check_destination
 from airflow_provider_cca.destinations import PUBLISHING_WORKERS, open_store
 from airflow_provider_cca.hooks import CcaHook
+from airflow_provider_cca.lineage import facets_of, facts_of
 from airflow_provider_cca.models import Partition, RemoteFile, Scope
 from airflow_provider_cca.outcomes import airflow_errors
 
 if TYPE_CHECKING:
+    from airflow.providers.openlineage.extractors import OperatorLineage
+
     from airflow_provider_cca.client import CcaClient
     from airflow_provider_cca.landing import Landed
     from airflow_provider_cca.progress import Amount
@@ -59,6 +62,8 @@ class CcaLandingOperator(CcaOperator):
     :param destination: Where to: a path, or a URL such as s3://aws_default@bucket/cca (templated).
     """
 
+    _lineage: dict[str, Any] | None = None
+
     def __init__(self, *, destination: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         check_destination(destination)
@@ -87,8 +92,13 @@ class CcaLandingOperator(CcaOperator):
         landed: Sequence[Landed],
         downloaded: Mapping[tuple[str, str | None], Amount],
     ) -> None:
-        """Let Airflow's metrics know of a landing."""
+        """Let Airflow's metrics know of a landing, and OpenLineage when it asks."""
         _count_landing(landed, downloaded)
+        self._lineage = facts_of(client.config, str(self.destination), landed)
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any] | None:
+        """What landed; also of a task that failed after some of it had."""
+        return facets_of(self._lineage or {})
 
     def url(self, key: str) -> str:
         """Where a key of the store is, as ObjectStoragePath takes it."""

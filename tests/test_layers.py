@@ -51,6 +51,7 @@ AIRFLOW_SIDE = (
     "sensors",
     "destinations",
     "extracting",
+    "lineage",
     "tasks",
     "reconciling",
     "operators",
