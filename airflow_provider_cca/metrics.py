@@ -16,10 +16,11 @@ LOOKS = "cca.sensor.looks"
 WAITED_SECONDS = "cca.sensor.waited_seconds"
 
 
-def count(name: str, number: float, **tags: str | None) -> None:
-    """Add to a counter. Tags without a value are left out; so is a zero, which would say nothing."""
+def count(name: str, number: float, **tags: object) -> None:
+    """Add to a counter. Zeros are left out, and tags that are empty or name several values at once."""
     if whole := round(number):
-        stats().incr(name, whole, tags={tag: value for tag, value in tags.items() if value})
+        said = {tag: value for tag, value in tags.items() if isinstance(value, str) and value}
+        stats().incr(name, whole, tags={tag: value for tag, value in said.items() if "," not in value})
 
 
 def count_looks(looks: Mapping[str, int], waited: float, report: str, level: str | None) -> None:

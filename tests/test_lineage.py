@@ -28,6 +28,7 @@ from airflow_provider_cca.lineage import dataset_of
 from airflow_provider_cca.operators import (
     CcaDownloadFilesOperator,
     CcaListFilesOperator,
+    CcaReconcileOperator,
     CcaSiteListToObjectStorageOperator,
     CcaToObjectStorageOperator,
 )
@@ -139,6 +140,16 @@ def test_the_site_list_is_told(sim, run, tmp_path, store):
     assert outputs(event_of(operator, tmp_path)) == {
         ("file", f"{store}/site_list"): (1, len(sim.world.site_list()))
     }
+
+
+def test_a_reconcile_run_tells_what_it_landed(sim, run, tmp_path, store):
+    with DAG("day", schedule=None):
+        operator = CcaReconcileOperator(
+            task_id="land", report="cdr_compressed", lookback_days=5, destination=store
+        )
+    files = run(operator)["downloaded"]
+    ((name, (told, _)),) = outputs(event_of(operator, tmp_path)).items()
+    assert (name, told) == (("file", f"{store}/cdr_compressed"), files)
 
 
 def test_a_failed_task_tells_of_what_had_landed_before(sim, run, day, tmp_path, store, landing):

@@ -21,6 +21,7 @@ from airflow_provider_cca.errors import PartlyLanded
 from airflow_provider_cca.operators import (
     CcaDownloadFilesOperator,
     CcaListFilesOperator,
+    CcaReconcileOperator,
     CcaSiteListToObjectStorageOperator,
     CcaToObjectStorageOperator,
 )
@@ -142,6 +143,21 @@ def test_the_site_list_is_counted(sim, run, tmp_path, counted):
     found = counted()
     assert found["cca.files_downloaded,report=site_list"] == 1
     assert found["cca.bytes_downloaded,report=site_list"] == len(sim.world.site_list())
+
+
+def test_what_a_reconcile_run_lands_is_counted_by_report(sim, run, tmp_path, counted):
+    """And what it tries again without one, since it may ask for several."""
+    sim.inject(Status(503), "cdr_compressed", times=2)
+    reports = "cdr_compressed,peak_port_daily"
+    run(
+        CcaReconcileOperator(
+            task_id="t", report=reports, level="site", lookback_days=5, destination=str(tmp_path)
+        )
+    )
+    found = counted()
+    assert found["cca.retries,level=site"] == 2
+    assert found["cca.files_downloaded,report=cdr_compressed"] >= 5
+    assert found["cca.files_downloaded,report=peak_port_daily,level=site"] >= 5
 
 
 def test_what_a_failed_landing_fetched_is_counted(sim, run, day, tmp_path, counted):
