@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from airflow.sdk.configuration import conf
@@ -25,4 +25,14 @@ else:
             AirflowSkipException,
         )
 
-__all__ = ["AirflowFailException", "AirflowNotFoundException", "AirflowSkipException", "conf"]
+
+def stats() -> Any:
+    """Airflow's metrics, an object with `incr`. Imported only by a task that runs."""
+    try:
+        from airflow.sdk.observability.stats import Stats
+    except ImportError:  # Airflow 3.1
+        from airflow.stats import Stats
+    return Stats
+
+
+__all__ = ["AirflowFailException", "AirflowNotFoundException", "AirflowSkipException", "conf", "stats"]

@@ -83,6 +83,8 @@ class Healing:
         """Partitions that had landed before anything was healed."""
         self.failures: dict[str, CcaError] = {}
         """What could not be listed, and why."""
+        self.landing: Landing | None = None
+        """What landed it, if anything had to be landed."""
         self._fetch, self._fetched = fetch, set[RemoteFile]()
         self._open: dict[Place, Comparison] = {}
 
@@ -112,8 +114,8 @@ class Healing:
         with ThreadPoolExecutor(self.workers, thread_name_prefix="cca-healing") as pool:
             list(pool.map(self._withdraw, wanted))
         try:
-            landing = Landing(self.inventory.store, self._counted, self.retry, self.workers)
-            landing.land({(one.scope, one.partition): list(one.listed or ()) for one in wanted})
+            self.landing = Landing(self.inventory.store, self._counted, self.retry, self.workers)
+            self.landing.land({(one.scope, one.partition): list(one.listed or ()) for one in wanted})
         except (Closed, DestinationUnusable):
             raise
         except CcaError:

@@ -31,6 +31,7 @@ from airflow_provider_cca.errors import (
 from airflow_provider_cca.keys import assign_keys, folder_of
 from airflow_provider_cca.manifest import MANIFEST_NAME, LandedFile, Manifest
 from airflow_provider_cca.models import Partition, RemoteFile, Scope, iso
+from airflow_provider_cca.progress import Progress
 from airflow_provider_cca.retry import Retry
 from airflow_provider_cca.site_list import snapshot_name, whole
 from airflow_provider_cca.store import Store
@@ -42,6 +43,9 @@ Sizes = Mapping[str, Mapping[str, int]]
 
 MANY = 8
 """From so many partitions of a scope on, one listing of all its folders takes the place of one for each."""
+
+MANY_TO_LOG = 20
+"""More partitions than these are not logged one by one, unless at DEBUG."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,7 @@ class _Plan:
         """What the manifest held before, by key."""
         return {entry.key: entry for entry in self.before.files} if self.before else {}
 
+    @cached_property
     def missing(self) -> list[tuple[RemoteFile, str]]:
         """What the manifest does not vouch for, or the store does not have in full."""
         return [(file, key) for file, key in self.wanted if not self._is_whole(file, key)]
@@ -113,11 +118,10 @@ class _Jobs:
     @staticmethod
     def _all(plans: Iterable[_Plan]) -> Generator[Job]:
         for plan in plans:
-            missing = plan.missing()
-            plan.open = len(missing) or 1
-            if not missing:
+            plan.open = len(plan.missing) or 1
+            if not plan.missing:
                 yield plan, None, ""
-            for file, key in missing:
+            for file, key in plan.missing:
                 yield plan, file, key
 
     def __iter__(self) -> Iterator[Job]:
@@ -147,10 +151,17 @@ class Landing:
     :param fetch: Gives the body of a file; called again when the body was broken or wrong.
     :param retry: How often, and with what waits.
     :param workers: How many files at a time.
+    :param progress: Counts what is fetched, and says now and then how far it is.
     """
 
-    def __init__(self, store: Store, fetch: Fetch, retry: Retry, workers: int) -> None:
+    def __init__(
+        self, store: Store, fetch: Fetch, retry: Retry, workers: int, progress: Progress | None = None
+    ) -> None:
         self.store, self.fetch, self.retry, self.workers = store, fetch, retry, workers
+        self.progress = progress or Progress()
+        self.landed: list[Landed] = []
+        """The partitions that are whole by now, in any order, also when others fail."""
+        self._level = logging.INFO
 
     def land(self, partitions: Mapping[tuple[Scope, Partition], Sequence[RemoteFile]]) -> list[Landed]:
         """Land the files of each partition; its manifest is written as soon as the last of them is there.
@@ -158,6 +169,8 @@ class Landing:
         Raises PartlyLanded when files failed: all the others have landed, and a partition with a failed
         file has no new manifest.
         """
+        if len(partitions) > MANY_TO_LOG:
+            self._level = logging.DEBUG
         pool = ThreadPoolExecutor(self.workers, thread_name_prefix="cca-landing")
         listed = self._listed(partitions)
         jobs = _Jobs(())
@@ -165,6 +178,8 @@ class Landing:
             plans = list(
                 pool.map(self._plan, *zip(*partitions, strict=True), partitions.values(), repeat(listed))
             )
+            for plan in plans:
+                self.progress.expect(len(plan.missing), sum(file.size for file, _ in plan.missing))
             jobs = _Jobs(plans)
             for worker in as_completed([pool.submit(self._work, jobs) for _ in range(self.workers)]):
                 worker.result()
@@ -173,6 +188,8 @@ class Landing:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
         pool.shutdown()
+        if len(partitions) > MANY_TO_LOG:
+            _log_sums(self.landed)
         _raise_failures(plans)
         return [plan.landed for plan in plans if plan.landed]
 
@@ -223,6 +240,7 @@ class Landing:
             if jobs.done(plan, downloaded=downloaded) and not plan.failures:
                 with self._failures_kept(plan, MANIFEST_NAME):
                     plan.landed = self._finish(plan)
+                    self.landed.append(plan.landed)
 
     @staticmethod
     @contextmanager
@@ -240,6 +258,7 @@ class Landing:
         key = f"{plan.folder}/{name}"
         complete = plan.present.get(name) == file.size
         if complete and self.retry.call(lambda: self.store.md5(key)) == file.md5:
+            self.progress.spare(file.size)
             return False
         self.retry.call(lambda: self._transfer(file, key))
         return True
@@ -249,9 +268,11 @@ class Landing:
         with (
             self.store.writing(key, file.size) as target,
             closing(verified(self.fetch(file), file)) as chunks,
+            self.progress.fetching(file) as count,
         ):
             for chunk in chunks:
                 target.write(chunk)
+                count(len(chunk))
             target.publish()
         log.debug("Landed %s: %d bytes in %.3f s", key, file.size, time.monotonic() - started)
 
@@ -260,7 +281,8 @@ class Landing:
         if plan.before is None or plan.before.files != entries:
             entries = self._write_manifest(plan, entries)
         size, key = sum(entry.size for entry in entries), f"{plan.folder}/{MANIFEST_NAME}"
-        log.info(
+        log.log(
+            self._level,
             "%s %s: %d files, %d bytes, %d downloaded",
             plan.scope,
             plan.partition,
@@ -313,6 +335,13 @@ def verified(chunks: Iterator[bytes], file: RemoteFile) -> Generator[bytes]:
             expected=file.md5,
             received=digest.hexdigest(),
         )
+
+
+def _log_sums(landed: Sequence[Landed]) -> None:
+    files, size, downloaded = (
+        sum(getattr(one, fact) for one in landed) for fact in ("files", "bytes", "downloaded")
+    )
+    log.info("%d partitions: %d files, %d bytes, %d downloaded", len(landed), files, size, downloaded)
 
 
 def _manifest_of(scope: Scope, partition: Partition, entries: Iterable[LandedFile]) -> Manifest:

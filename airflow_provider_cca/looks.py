@@ -62,6 +62,11 @@ class Sight:
     message: str
     retry_after: float | None = None
 
+    @property
+    def outcome(self) -> str:
+        """In a word, for the metrics."""
+        return "ready" if self.ready else "waiting"
+
 
 def newest_partitions(grain: Grain, count: int) -> list[Partition]:
     """The last partitions up to the one of today in UTC, oldest first."""

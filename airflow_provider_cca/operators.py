@@ -217,12 +217,14 @@ class CcaSiteListToObjectStorageOperator(CcaLandingOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         from airflow_provider_cca.landing import land_snapshot
+        from airflow_provider_cca.progress import Amount
 
         with self.connected() as client:
             report = REPORTS["site_list"]
             today = Partition.of(datetime.now(UTC), report.grain)
             self._refuse_other_days(context, today)
             landed = land_snapshot(self.store(), Scope(report), today, client.site_list, client.session.retry)
+            self._tell(client, [landed], {(report.name, None): Amount(landed.downloaded, landed.bytes)})
         self.announce(context, [landed])
         facts = {"report": report.name, "partition": str(today), **summary([landed])}
         del facts["partitions"]

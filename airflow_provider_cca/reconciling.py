@@ -96,7 +96,7 @@ class CcaReconcileOperator(CcaLandingOperator):
             store, dry_run = self.store(), _flag("dry_run", self.only_look)
             healing = self._healing(client, store)
             healing.look(self._windows(client, healing))
-            failed = None if dry_run else _heal(healing)
+            failed = None if dry_run else self._heal(client, healing)
             key = self._write_snapshot(store, healing)
             if not dry_run:
                 self._raise_alarm(healing, failed)
@@ -129,6 +129,19 @@ class CcaReconcileOperator(CcaLandingOperator):
         return Healing(
             inventory, client.files, client.download, retry, workers, _snapshot_before(store, retry)
         )
+
+    def _heal(self, client: CcaClient, healing: Healing) -> CcaError | None:
+        """Land; what failed for some of the files, when all the others have landed."""
+        try:
+            healing.heal()
+        except (Closed, DestinationUnusable):
+            raise
+        except CcaError as error:
+            return error
+        finally:
+            if healing.landing:
+                self._tell(client, healing.landing.landed, healing.landing.progress.downloaded)
+        return None
 
     def _windows(self, client: CcaClient, healing: Healing) -> list[Window]:
         from airflow_provider_cca.healing import Window
@@ -185,17 +198,6 @@ class CcaReconcileOperator(CcaLandingOperator):
             gaps=[gap_dict(gap, today) for gap in gaps[:MOST_NAMED]],
             retryable=not errors or any(error.retryable for error in errors),
         ) from (errors[0] if errors else None)
-
-
-def _heal(healing: Healing) -> CcaError | None:
-    """Land; what failed for some of the files, when all the others have landed."""
-    try:
-        healing.heal()
-    except (Closed, DestinationUnusable):
-        raise
-    except CcaError as error:
-        return error
-    return None
 
 
 def _raise_failures(healing: Healing, failed: CcaError | None) -> None:

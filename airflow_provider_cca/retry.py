@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
-from threading import Event
+from dataclasses import dataclass, field
+from threading import Event, Lock
 from typing import TypeVar
 
 from airflow_provider_cca.errors import Closed, TransientError
@@ -25,6 +25,18 @@ def pause(seconds: float, closed: Event) -> None:
         raise Closed("the client was closed while it waited to try again")
 
 
+class Repeats:
+    """How often something was tried again; safe from several threads."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._lock = Lock()
+
+    def add(self) -> None:
+        with self._lock:
+            self.count += 1
+
+
 @dataclass(frozen=True)
 class Retry:
     """How a call is repeated when it fails with a TransientError.
@@ -33,12 +45,14 @@ class Retry:
     :param attempts: How often a call is made at the most; some errors allow fewer.
     :param first_wait: Seconds before the second attempt; doubles from then on, with jitter.
     :param longest_wait: Seconds.
+    :param repeats: Counts the attempts after the first, of all calls.
     """
 
     closed: Event
     attempts: int = 6
     first_wait: float = 0.5
     longest_wait: float = 30.0
+    repeats: Repeats = field(default_factory=Repeats, compare=False)
 
     def call(self, function: Callable[[], T]) -> T:
         """The function's result; when attempts run out, its last error as itself."""
@@ -60,6 +74,7 @@ class Retry:
                     seconds,
                 )
             self.pause(seconds)
+            self.repeats.add()
             attempt += 1
 
     def pause(self, seconds: float) -> None:

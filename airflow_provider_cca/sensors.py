@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime, timedelta
@@ -14,6 +14,7 @@ from airflow_provider_cca.arguments import check_arguments
 from airflow_provider_cca.compat import AirflowFailException, AirflowSkipException, conf
 from airflow_provider_cca.errors import CcaError, OutsideRetention, TransientError
 from airflow_provider_cca.looks import FAILED_LOOKS, Look, Sight
+from airflow_provider_cca.metrics import count_looks
 from airflow_provider_cca.outcomes import airflow_errors
 from airflow_provider_cca.reports import report_named
 from airflow_provider_cca.retry import LONGEST_RETRY_AFTER
@@ -70,6 +71,7 @@ class CcaFilesSensor(BaseSensorOperator):
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
         """Take up after the trigger: its error is raised here, as what it was."""
+        self._count(event.get("looks") or {}, event.get("waited") or 0.0)
         with self._as_users_want():
             error = CcaError.from_dict(event) if "error" in event else None
             if isinstance(error, TransientError) and self.silent_fail:
@@ -86,7 +88,7 @@ class CcaFilesSensor(BaseSensorOperator):
             look = self._look(context)
             try:
                 # Between two looks a rescheduled sensor forgets all: it tries again within the one.
-                sight = look.now(attempts=FAILED_LOOKS if self.reschedule else 1)
+                sight = self._sight(look, attempts=FAILED_LOOKS if self.reschedule else 1)
                 self._failed_looks = 0
             except TransientError as error:
                 self._failed_looks += 1
@@ -97,6 +99,19 @@ class CcaFilesSensor(BaseSensorOperator):
         self.log.info("%s", sight.message)
         self._retry_after = sight.retry_after or 0.0
         return PokeReturnValue(sight.ready, look.xcom(sight.files))
+
+    def _sight(self, look: Look, attempts: int) -> Sight:
+        """One look, counted."""
+        outcome = "failed"
+        try:
+            sight = look.now(attempts)
+            outcome = sight.outcome
+            return sight
+        finally:
+            self._count({outcome: 1})
+
+    def _count(self, looks: Mapping[str, int], waited: float = 0.0) -> None:
+        count_looks(looks, waited, self.report, self.level)
 
     def _asked(self, context: Context) -> Asked:
         return partitions_of_run(context, report_named(self.report), self.partition)
@@ -149,4 +164,6 @@ class CcaFilesSensor(BaseSensorOperator):
         self, started_at: datetime | float, run_duration: Callable[[], float], poke_count: int
     ) -> float:
         interval: float = super()._get_next_poke_interval(started_at, run_duration, poke_count)
-        return max(interval, self._retry_after)
+        interval = max(interval, self._retry_after)
+        self._count({}, interval)
+        return interval

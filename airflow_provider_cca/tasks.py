@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator, Context
 
+from airflow_provider_cca import lineage, metrics
 from airflow_provider_cca.arguments import check_destination
 from airflow_provider_cca.assets import announce, facts_of
 from airflow_provider_cca.destinations import PUBLISHING_WORKERS, open_store
@@ -17,8 +19,11 @@ from airflow_provider_cca.models import Partition, RemoteFile, Scope
 from airflow_provider_cca.outcomes import airflow_errors
 
 if TYPE_CHECKING:
+    from airflow.providers.openlineage.extractors import OperatorLineage
+
     from airflow_provider_cca.client import CcaClient
     from airflow_provider_cca.landing import Landed
+    from airflow_provider_cca.progress import Amount
     from airflow_provider_cca.store import Store
 
 
@@ -43,6 +48,9 @@ class CcaOperator(BaseOperator):
                 yield client
             finally:
                 self._client = None
+                about = {name: getattr(self, name, None) for name in ("report", "level")}
+                tags = {name: value for name, value in about.items() if isinstance(value, str)}
+                metrics.count(metrics.RETRIES, client.session.retry.repeats.count, **tags)
 
     def on_kill(self) -> None:
         # Airflow's handler only calls this: without it a read that stalls would outlive the task.
@@ -61,6 +69,7 @@ class CcaLandingOperator(CcaOperator):
     # For the links: the store that was opened, and the folder of what has landed in it.
     opened: Store | None = None
     landed_at: str | None = None
+    _lineage: dict[str, Any] | None = None
 
     def __init__(self, *, destination: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -80,7 +89,24 @@ class CcaLandingOperator(CcaOperator):
 
         workers = client.config.max_connections + PUBLISHING_WORKERS
         landing = Landing(self.store(), client.download, client.session.retry, workers)
-        return landing.land(partitions)
+        try:
+            return landing.land(partitions)
+        finally:
+            self._tell(client, landing.landed, landing.progress.downloaded)
+
+    def _tell(
+        self,
+        client: CcaClient,
+        landed: Sequence[Landed],
+        downloaded: Mapping[tuple[str, str | None], Amount],
+    ) -> None:
+        """Let Airflow's metrics know of a landing, and OpenLineage when it asks."""
+        _count_landing(landed, downloaded)
+        self._lineage = lineage.facts_of(client.config, str(self.destination), landed)
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any] | None:
+        """What landed; also of a task that failed after some of it had."""
+        return lineage.facets_of(self._lineage or {})
 
     def url(self, key: str) -> str:
         """Where a key of the store is, as ObjectStoragePath takes it."""
@@ -91,3 +117,19 @@ class CcaLandingOperator(CcaOperator):
         facts = facts_of(str(self.destination), landed)
         announce(context, self.outlets, facts, landed)
         self.landed_at = facts["manifest"].rpartition("/")[0] if "manifest" in facts else facts["folder"]
+
+
+def _count_landing(landed: Sequence[Landed], downloaded: Mapping[tuple[str, str | None], Amount]) -> None:
+    """The partitions that a landing left whole, and what it had to fetch; by report and level."""
+    sums: Counter[tuple[str, str, str | None]] = Counter()
+    for one in landed:
+        kind = one.scope.report.name, one.scope.level
+        sums[metrics.PARTITIONS_LANDED, *kind] += 1
+        sums[metrics.FILES_LANDED, *kind] += one.files
+        sums[metrics.BYTES_LANDED, *kind] += one.bytes
+    # A list: threads of a landing that was ended may still be counting.
+    for kind, amount in list(downloaded.items()):
+        sums[metrics.FILES_DOWNLOADED, *kind] += amount.files
+        sums[metrics.BYTES_DOWNLOADED, *kind] += amount.bytes
+    for (name, report, level), number in sums.items():
+        metrics.count(name, number, report=report, level=level)

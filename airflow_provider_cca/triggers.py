@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import asdict
 from datetime import timedelta
@@ -26,8 +27,9 @@ LONGEST_PAUSE = 3600.0
 class CcaFilesTrigger(BaseTrigger):
     """Fires when a partition of a report is listed, or when it never will be.
 
-    Its event is a dict: {"files": n} or an error as `CcaError.as_dict` gives it. Airflow keeps it, and
-    these parameters, in the metadata database: there is no secret among them.
+    Its event is a dict: {"files": n} or an error as `CcaError.as_dict` gives it, with {"looks": how often
+    it looked, by outcome, "waited": seconds}. Airflow keeps it, and these parameters, in the metadata
+    database: there is no secret among them.
 
     :param poke_interval: Seconds between two looks; the server's Retry-After can make it longer.
     :param first_wait: Seconds before the first look, as somebody has just looked.
@@ -58,33 +60,31 @@ class CcaFilesTrigger(BaseTrigger):
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        await asyncio.sleep(self.first_wait)
-        failed = 0
+        looks: Counter[str] = Counter()
+        failed, waited, wait = 0, 0.0, self.first_wait
         while True:
-            wait = self.poke_interval
+            await asyncio.sleep(wait)
+            waited, wait = waited + wait, self.poke_interval
             try:
                 # In a thread: the loop is shared with every other trigger. One attempt: its waits would
                 # hold one of the few threads that they share as well.
                 sight = await asyncio.to_thread(self.look.now, 1)
             except CcaError as error:
                 failed += 1
+                looks["failed"] += 1
                 if not isinstance(error, TransientError) or failed >= FAILED_LOOKS:
-                    yield _event(error.as_dict())
+                    yield _event(error.as_dict(), looks, waited)
                     return
                 self.log.info("Look %d of %d failed: %s", failed, FAILED_LOOKS, error)
                 wait = max(wait, error.retry_after or 0)
             else:
+                looks[sight.outcome] += 1
                 if sight.ready:
-                    yield _event({"files": sight.files})
+                    yield _event({"files": sight.files}, looks, waited)
                     return
                 failed = 0
                 self.log.info("%s. Next look in %g s", sight.message, max(wait, sight.retry_after or 0))
                 wait = max(wait, sight.retry_after or 0)
-            await asyncio.sleep(wait)
-
-
-def _event(payload: dict[str, Any]) -> TriggerEvent:
-    return TriggerEvent(payload)  # type: ignore[no-untyped-call]
 
 
 class CcaNewPartitionTrigger(BaseEventTrigger):
@@ -160,7 +160,7 @@ class CcaNewPartitionTrigger(BaseEventTrigger):
                     self.log.info("%s", sight.message)
                     if sight.ready:
                         fired.add(partition)
-                        yield _event(self._payload(partition, sight.files))
+                        yield TriggerEvent(self._payload(partition, sight.files))  # type: ignore[no-untyped-call]
                         # Of two events within moments Airflow can keep the second until a third comes.
                         break
                 failed = 0
@@ -184,3 +184,7 @@ class CcaNewPartitionTrigger(BaseEventTrigger):
         level = logging.WARNING if isinstance(error, TransientError) else logging.ERROR
         self.log.log(level, "%s: look %d in a row that failed. Next look in %g s", error, failed, wait)
         return wait
+
+
+def _event(payload: dict[str, Any], looks: Counter[str], waited: float) -> TriggerEvent:
+    return TriggerEvent({**payload, "looks": dict(looks), "waited": waited})  # type: ignore[no-untyped-call]

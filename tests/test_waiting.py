@@ -28,11 +28,11 @@ def sensor(**arguments: Any) -> CcaFilesSensor:
     return CcaFilesSensor(task_id="wait", **{"report": "cdr_compressed", "poke_interval": 0, **arguments})
 
 
-def fire(trigger: CcaFilesTrigger) -> dict[str, Any]:
+def fire(trigger: CcaFilesTrigger, first_wait: float = 0.0) -> dict[str, Any]:
     """The event of a trigger, as Airflow would carry it through its database."""
 
     async def first() -> Any:
-        trigger.first_wait = 0.0
+        trigger.first_wait = first_wait
         return (await anext(trigger.run())).payload
 
     path, arguments = trigger.serialize()
@@ -41,7 +41,7 @@ def fire(trigger: CcaFilesTrigger) -> dict[str, Any]:
     return json.loads(json.dumps(asyncio.run(first())))
 
 
-def outcome(operator: CcaFilesSensor, run: Any, day: str) -> Any:
+def outcome(operator: CcaFilesSensor, run: Any, day: str, first_wait: float = 0.0) -> Any:
     """What the sensor returns, whatever mode it waits in."""
     while True:
         try:
@@ -49,7 +49,7 @@ def outcome(operator: CcaFilesSensor, run: Any, day: str) -> Any:
         except AirflowRescheduleException:
             continue
         except TaskDeferred as deferred:
-            event = fire(deferred.trigger)
+            event = fire(deferred.trigger, first_wait)
             return getattr(operator, deferred.method_name)(
                 {"params": {}, "logical_date": None, **_run(day)}, event
             )

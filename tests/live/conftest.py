@@ -9,6 +9,7 @@ from airflow_provider_cca.simulator import Simulator
 from .hurry import SETTINGS, hurry, impatient
 from .processes import children
 from .stack import airflow_stack
+from .telling import lineage, statsd
 
 # Longer than a killed task may take to end, so that a stalled read does not end by itself meanwhile.
 READ_TIMEOUT_SECONDS = 10
@@ -26,7 +27,14 @@ def store(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def airflow(cca, store, tmp_path_factory):
+def metrics():
+    """Settings for Airflow's metrics, and the socket at which they arrive."""
+    with statsd() as settings_and_socket:
+        yield settings_and_socket
+
+
+@pytest.fixture(scope="session")
+def airflow(cca, store, metrics, tmp_path_factory):
     home = tmp_path_factory.mktemp("airflow")
     hurry(home)
     with (
@@ -37,7 +45,7 @@ def airflow(cca, store, tmp_path_factory):
             storage=store,
             scheduled=False,
             # What is looked for in all that Airflow stores must not be there at the most talkative level.
-            settings=SETTINGS | {"AIRFLOW__LOGGING__LOGGING_LEVEL": "DEBUG"},
+            settings=SETTINGS | {"AIRFLOW__LOGGING__LOGGING_LEVEL": "DEBUG"} | lineage(home) | metrics[0],
         ) as stack,
     ):
         yield stack

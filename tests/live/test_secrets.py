@@ -19,6 +19,7 @@ from airflow_provider_cca.simulator import Asked, Match, Simulator, Status
 from .api import FINISHED
 from .processes import wait_until
 from .stored import files, rows
+from .telling import FOLDER, events, received
 
 DAG = "cca_cdr_compressed"
 REPORT = "cdr_compressed"
@@ -186,6 +187,36 @@ def test_no_row_of_the_database_holds_a_secret_in_the_end(cca, airflow, locked):
 
 def test_no_log_and_no_other_file_holds_a_secret(cca, airflow, locked):
     assert Secrets(cca).found(files(airflow.processes.home)) == []
+
+
+def test_openlineage_was_told_of_runs_that_wait_land_and_fail(airflow, waited, turned_away, refused):
+    told = {
+        (facets["airflow"]["dagRun"]["run_id"], facets["airflow"]["task"]["task_id"], event["eventType"])
+        for event in events(airflow.processes.home)
+        if "airflow" in (facets := event["run"]["facets"])
+    }
+    assert {
+        (waited[0], "wait_for_files", "START"),
+        (waited[0], "wait_for_files", "COMPLETE"),
+        (waited[0], "land_files", "COMPLETE"),
+        (turned_away[0], "wait_for_files", "FAIL"),
+        (refused, "land_files", "FAIL"),
+    } <= told
+
+
+def test_openlineage_was_told_errors_from_which_secrets_were_taken(airflow, turned_away, refused):
+    errors = [event["run"]["facets"].get("errorMessage") for event in events(airflow.processes.home)]
+    assert json.dumps(errors).count("Authorization: Bearer *** from") >= 2
+
+
+def test_no_event_of_openlineage_holds_a_secret(cca, airflow, locked):
+    assert Secrets(cca).found(files(airflow.processes.home / FOLDER)) == []
+
+
+def test_no_metric_holds_a_secret(cca, metrics, locked):
+    counted = received(metrics[1])
+    assert f"airflow.cca.partitions_landed,report={REPORT}:1|c" in counted
+    assert Secrets(cca).found(("a metric", line) for line in counted) == []
 
 
 def test_no_file_in_the_store_holds_a_secret(cca, store, locked):
