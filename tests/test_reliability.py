@@ -27,7 +27,9 @@ def test_every_error_that_a_landing_can_meet_is_in_the_table() -> None:
     shown = {case.error for cases in TABLE.values() for case in cases}
     families = {errors.CcaError, errors.TransientError, errors.UsageError, errors.PermanentError}
     elsewhere = {errors.InvalidArgument, errors.InvalidConnection, errors.TruncatedSnapshot, errors.Forbidden,
-                 errors.OutsideRetention, errors.PartlyLanded, errors.Closed}  # fmt: skip
+                 errors.OutsideRetention, errors.PartlyLanded, errors.Closed, errors.ExpiresSoon,
+                 errors.NotLanded, errors.DamagedArchive, errors.HostileArchive,
+                 errors.UnsupportedArchive}  # fmt: skip
     known = {kind for kind in vars(errors).values() if isinstance(kind, type)}
     assert {kind for kind in known if issubclass(kind, errors.CcaError)} - shown == families | elsewhere
 
