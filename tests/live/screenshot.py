@@ -3,31 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
 
+from .browser import browser_page
 from .demo import DAG, DAYS, backfill, last_days, say, set_up
 from .processes import wait_until
-from .stack import ROOT, USER, Stack
+from .stack import ROOT, Stack
 
 IMAGES = ROOT / "docs" / "images"
-CHROMIUM = "/usr/bin/chromium"
-# The browser is to show one page and nothing else: no updates, no look-ups, no first-run pages.
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-WINDOW = {"width": 1400, "height": 900}
-
-
 # What the page remembers of its reader: a grid wide enough for the runs of the demo.
 LAYOUT = (
     "react-resizable-panels:grid-ltr",
@@ -45,30 +30,9 @@ def main() -> None:
             "the end of the backfill", lambda: airflow.api.is_backfill_marked_done(backfill_id), MARK_SECONDS
         )
         say("taking the grid")
-        with browser_page() as page:
-            log_in(page, airflow.url, airflow.password)
+        with browser_page(airflow) as page:
             take_grid(page, airflow, IMAGES / "backfill-grid.png")
         say("stopping Airflow and the simulator")
-
-
-@contextmanager
-def browser_page() -> Iterator[Page]:
-    """A fresh window in English and UTC."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        try:
-            yield browser.new_context(viewport=WINDOW, locale="en-US", timezone_id="UTC").new_page()
-        finally:
-            browser.close()
-
-
-def log_in(page: Page, url: str, password: str) -> None:
-    """Fill in the form of Airflow's simple auth manager."""
-    page.goto(url)
-    page.fill("input[name=username]", USER)
-    page.fill("input[name=password]", password)
-    page.click("button[type=submit]")
-    page.wait_for_url(lambda address: "/login" not in address)
 
 
 def take_grid(page: Page, airflow: Stack, target: Path) -> None:
