@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from playwright.sync_api import Page, expect, sync_playwright
 
+from .processes import StepError
 from .stack import USER, Stack
 
 CHROMIUM = "/usr/bin/chromium"
@@ -31,6 +33,8 @@ PATIENCE_MS = 60_000
 @contextmanager
 def browser_page(airflow: Stack, size: tuple[int, int] = WINDOW) -> Iterator[Page]:
     """A fresh window in English, UTC and light mode, logged in to Airflow."""
+    if not Path(CHROMIUM).exists():
+        raise StepError("browser", f"{CHROMIUM} is missing: install the package chromium")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS, timeout=PATIENCE_MS)
         try:

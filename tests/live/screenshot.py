@@ -3,36 +3,95 @@
 from __future__ import annotations
 
 import json
+from datetime import date, timedelta
 from pathlib import Path
 
-from playwright.sync_api import Page
+from playwright.sync_api import Locator, Page
 
+from . import clicks
 from .browser import browser_page
 from .demo import DAG, DAYS, backfill, last_days, say, set_up
 from .processes import wait_until
 from .stack import ROOT, Stack
 
 IMAGES = ROOT / "docs" / "images"
+WINDOW = (1400, 1000)
 # What the page remembers of its reader: a grid wide enough for the runs of the demo.
 LAYOUT = (
     "react-resizable-panels:grid-ltr",
     {"details-panel,main-panel": {"expandToSizes": {}, "layout": [42, 58]}},
 )
+CISCO = {
+    "host": "pcsprod.webex.com",
+    "login": "my.account.partnerA",
+    "password": "not a password",
+    "port": 443,
+    "schema": "https",
+}
 MARK_SECONDS = 90
 
 
 def main() -> None:
     """Backfill as the demo does, then take the pictures."""
+    IMAGES.mkdir(parents=True, exist_ok=True)
     with set_up(scheduled=False) as (_, airflow):
         backfill_id = backfill(airflow, last_days())
         # Until Airflow notices, a banner on the page says that the backfill is in progress.
         wait_until(
             "the end of the backfill", lambda: airflow.api.is_backfill_marked_done(backfill_id), MARK_SECONDS
         )
-        say("taking the grid")
-        with browser_page(airflow) as page:
+        with browser_page(airflow, WINDOW) as page:
+            say("taking the forms")
+            take_connection(page, airflow, IMAGES / "connection-form.png", IMAGES / "connection-extras.png")
+            take_trigger(page, airflow, IMAGES / "trigger-form.png")
+            take_backfill(page, airflow, IMAGES / "backfill-dialog.png")
+            say("taking the grid")
             take_grid(page, airflow, IMAGES / "backfill-grid.png")
         say("stopping Airflow and the simulator")
+
+
+def take_connection(page: Page, airflow: Stack, standard: Path, extras: Path) -> None:
+    """The form of a new connection: what everybody fills in, then the extras."""
+    form = clicks.fill_in_connection(page, airflow, "cca_default", CISCO)
+    settle(page, form)
+    form.screenshot(path=standard)
+    form.get_by_role("button", name="Extra Fields", exact=True).click()
+    form.locator("#element_download_hosts").wait_for()
+    settle(page, form)
+    form.screenshot(path=extras)
+
+
+def take_trigger(page: Page, airflow: Stack, target: Path) -> None:
+    """The dialog of a single run, with a date in its form."""
+    dialog = clicks.open_trigger(page, airflow, "cca_peak_port_daily")
+    dialog.locator("#element_partition").fill(str(last_days()[0]))
+    settle(page, dialog)
+    dialog.screenshot(path=target)
+
+
+def take_backfill(page: Page, airflow: Stack, target: Path) -> None:
+    """The upper half of the dialog, with a month picked and the calendar open."""
+    last = date.today().replace(day=1) - timedelta(days=32)
+    last = last.replace(day=1) + timedelta(days=27)
+    dialog = clicks.open_backfill(page, airflow, DAG)
+    clicks.pick(page, dialog, "From", last.replace(day=1))
+    clicks.pick(page, dialog, "To", last)
+    dialog.locator("input[name=max_active_runs]").fill("16")
+    dialog.get_by_text("runs will be triggered").wait_for()
+    clicks.field_of(page, dialog, "To").get_by_role("paragraph").click()
+    settle(page, dialog)
+    box = dialog.bounding_box()
+    assert box
+    end = dialog.get_by_text("Run Parameters").bounding_box()
+    assert end
+    page.screenshot(path=target, clip=box | {"height": end["y"] - box["y"]})
+
+
+def settle(page: Page, dialog: Locator) -> None:
+    """Wait until the page has loaded and its boxes have opened; take the cursor out of the picture."""
+    page.wait_for_load_state("networkidle")
+    dialog.evaluate("box => Promise.all(box.getAnimations({subtree: true}).map(moving => moving.finished))")
+    page.mouse.move(0, 0)
 
 
 def take_grid(page: Page, airflow: Stack, target: Path) -> None:
@@ -47,7 +106,6 @@ def take_grid(page: Page, airflow: Stack, target: Path) -> None:
     page.reload()
     page.locator("a[href*='/runs/'][href*='/tasks/land_files']").nth(DAYS - 1).wait_for()
     page.wait_for_load_state("networkidle")
-    target.parent.mkdir(parents=True, exist_ok=True)
     page.screenshot(path=target)
 
 
