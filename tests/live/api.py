@@ -77,10 +77,6 @@ class AirflowApi:
         """One run."""
         return dict(self._call("GET", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}"))
 
-    def runs(self, dag_id: str) -> list[str]:
-        """The ids of all runs of the DAG."""
-        return [run["dag_run_id"] for run in self._all(f"/dags/{dag_id}/dagRuns", "dag_runs")]
-
     def connection(self, conn_id: str) -> dict[str, Any]:
         """A connection that is stored in the metadata database, with its secrets masked."""
         return dict(self._call("GET", f"/api/v2/connections/{conn_id}"))

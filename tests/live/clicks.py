@@ -12,13 +12,16 @@ from playwright.sync_api import Locator, Page, expect
 from .stack import Stack
 
 CONNECTION_TYPE = "Cisco Cloud Connected Audio (CCA)"
+# To a screen reader both are dialogs.
+DIALOG = "[role=dialog][data-scope=dialog]"
+CALENDAR = "[role=dialog][data-scope=popover]:visible"
 
 
 def fill_in_connection(page: Page, airflow: Stack, conn_id: str, fields: Mapping[str, Any]) -> Locator:
     """Open the form of a new connection and fill in its standard fields; returns its dialog, not saved."""
     page.goto(f"{airflow.url}/connections")
     page.get_by_role("button", name="Add Connection").click()
-    form = page.get_by_role("dialog")
+    form = page.locator(DIALOG)
     form.get_by_label("Connection ID").fill(conn_id)
     form.get_by_role("combobox", name="Connection Type").fill("cisco")
     page.get_by_role("option", name=CONNECTION_TYPE).click()
@@ -51,7 +54,7 @@ def open_trigger(page: Page, airflow: Stack, dag_id: str) -> Locator:
     """Press Trigger on the page of a DAG; returns the dialog, with the fields of the params in it."""
     page.goto(f"{airflow.url}/dags/{dag_id}")
     page.get_by_test_id("trigger-dag-button").click()
-    dialog = page.get_by_role("dialog")
+    dialog = page.locator(DIALOG)
     dialog.locator("#element_partition").wait_for()
     return dialog
 
@@ -72,7 +75,7 @@ def pick(page: Page, dialog: Locator, label: str, day: date) -> None:
     """Choose a day in the calendar of a field of the backfill dialog, and close the calendar."""
     field = field_of(page, dialog, label)
     field.get_by_role("paragraph").click()
-    calendar = page.get_by_role("dialog").filter(has=page.get_by_placeholder("YYYY/MM/DD")).last
+    calendar = page.locator(CALENDAR)
     shown = datetime.strptime(calendar.get_by_text(re.compile(r"^\w{3} \d{4}$")).inner_text(), "%b %Y")
     for _ in range(12 * (shown.year - day.year) + shown.month - day.month):
         calendar.locator("button:has(+ p)").click()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import date, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 from playwright.sync_api import Locator, Page
@@ -15,7 +15,8 @@ from .processes import wait_until
 from .stack import ROOT, Stack
 
 IMAGES = ROOT / "docs" / "images"
-WINDOW = (1400, 1000)
+WINDOW = (1400, 1400)  # pixels; a dialog that is taller would be cut
+GRID_WINDOW = {"width": 1400, "height": 900}
 # What the page remembers of its reader: a grid wide enough for the runs of the demo.
 LAYOUT = (
     "react-resizable-panels:grid-ltr",
@@ -28,6 +29,7 @@ CISCO = {
     "port": 443,
     "schema": "https",
 }
+MARGIN = 16  # pixels below the calendar
 MARK_SECONDS = 90
 
 
@@ -71,31 +73,31 @@ def take_trigger(page: Page, airflow: Stack, target: Path) -> None:
 
 def take_backfill(page: Page, airflow: Stack, target: Path) -> None:
     """The upper half of the dialog, with a month picked and the calendar open."""
-    last = date.today().replace(day=1) - timedelta(days=32)
-    last = last.replace(day=1) + timedelta(days=27)
+    last = last_days()[0].replace(day=1) - timedelta(days=1)
     dialog = clicks.open_backfill(page, airflow, DAG)
     clicks.pick(page, dialog, "From", last.replace(day=1))
     clicks.pick(page, dialog, "To", last)
     dialog.locator("input[name=max_active_runs]").fill("16")
     dialog.get_by_text("runs will be triggered").wait_for()
     clicks.field_of(page, dialog, "To").get_by_role("paragraph").click()
-    settle(page, dialog)
-    box = dialog.bounding_box()
-    assert box
-    end = dialog.get_by_text("Run Parameters").bounding_box()
-    assert end
-    page.screenshot(path=target, clip=box | {"height": end["y"] - box["y"]})
+    settle(page, page.locator(clicks.CALENDAR))
+    box, calendar = dialog.bounding_box(), page.locator(clicks.CALENDAR).bounding_box()
+    assert box and calendar
+    height = calendar["y"] + calendar["height"] + MARGIN - box["y"]
+    page.screenshot(path=target, clip={"x": box["x"], "y": box["y"], "width": box["width"], "height": height})
 
 
-def settle(page: Page, dialog: Locator) -> None:
-    """Wait until the page has loaded and its boxes have opened; take the cursor out of the picture."""
+def settle(page: Page, box: Locator) -> None:
+    """Wait until the page has loaded and a box in it has opened; take pointer and cursor away."""
     page.wait_for_load_state("networkidle")
-    dialog.evaluate("box => Promise.all(box.getAnimations({subtree: true}).map(moving => moving.finished))")
+    box.evaluate("box => Promise.all(box.getAnimations({subtree: true}).map(moving => moving.finished))")
+    page.evaluate("document.activeElement.blur()")
     page.mouse.move(0, 0)
 
 
 def take_grid(page: Page, airflow: Stack, target: Path) -> None:
     """The grid of the DAG with its backfilled runs."""
+    page.set_viewport_size(GRID_WINDOW)
     key, layout = LAYOUT
     page.evaluate("([key, value]) => localStorage.setItem(key, value)", [key, json.dumps(layout)])
     page.goto(f"{airflow.url}/dags/{DAG}")
