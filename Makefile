@@ -56,8 +56,7 @@ dist: $(INSTALLED) ## build the wheel and the source distribution into dist/
 	$(RUN) -m build
 
 screenshots: $(INSTALLED) ## take docs/images anew from the real UI; needs Debian's chromium
-	$(RUN) -m pip install --quiet playwright
-	$(RUN) -m tests.live.screenshot
+	@$(RUN) -m tests.live.screenshot
 
 clean: ## remove the environment, the demo's Airflow with its store, builds and caches
 	rm -rf $(VENV) .versions .airflow dist .hypothesis .mypy_cache .pytest_cache .ruff_cache *.egg-info

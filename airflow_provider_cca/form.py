@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow_provider_cca.config import DEFAULT_DOWNLOAD_HOSTS, DEFAULT_HOST, CcaConfig
+from airflow_provider_cca.config import DEFAULT_DOWNLOAD_HOSTS, DEFAULT_HOST, MAX_TIMEOUT, CcaConfig
 from airflow_provider_cca.reports import MAX_CONNECTIONS
 
 CONNECTION_TYPE = "cca"
@@ -12,49 +12,63 @@ NAME = "Cisco Cloud Connected Audio (CCA)"
 
 FIELD_BEHAVIOUR: dict[str, Any] = {
     "hidden-fields": [],
-    "relabeling": {"login": "Machine account", "password": "Machine account password"},
-    "placeholders": {"host": DEFAULT_HOST, "schema": "https", "login": "my.account.partnerA"},
+    "relabeling": {
+        "login": "Machine account",
+        "password": "Machine account password",
+        "schema": "Schema (https, http)",
+    },
+    "placeholders": {
+        "host": DEFAULT_HOST,
+        "schema": "https",
+        # Airflow 3.3's form would send port 0 and be answered "Bad Request", before it asks the hook.
+        "port": "443 (the Test button needs it)",
+        "login": "my.account.partnerA",
+    },
 }
 """How the standard fields are shown."""
 
-EXTRA_FIELDS: dict[str, tuple[str, str, str]] = {
+EXTRA_FIELDS: dict[str, tuple[str, dict[str, Any], str]] = {
     "download_hosts": (
         "Download hosts",
-        "string",
+        {"type": "string"},
         f"Hosts, or suffixes of hosts, that may be sent the token, separated by commas. Default: "
         f"{', '.join(DEFAULT_DOWNLOAD_HOSTS)}; the host itself always may.",
     ),
     "allow_http": (
         "Allow http",
-        "boolean",
+        {"type": "boolean"},
         "Send password and token unencrypted to other machines. Default: no.",
     ),
-    "verify": ("Verify TLS", "string", "true, or the path of a CA bundle. Default: true."),
-    "proxy": ("Proxy", "string", "URL of a proxy. Default: what the environment says."),
+    "verify": ("Verify TLS", {"type": "string"}, "true, or the path of a CA bundle. Default: true."),
+    "proxy": (
+        "Proxy",
+        {"type": "string"},
+        "Such as http://proxy.example:3128. Default: what the environment says.",
+    ),
     "max_connections": (
         "Connections",
-        "integer",
+        {"type": "integer", "minimum": 1, "maximum": MAX_CONNECTIONS},
         f"1 to {MAX_CONNECTIONS}, which is what the API allows one token. Default: {MAX_CONNECTIONS}.",
     ),
     "connect_timeout": (
         "Connect timeout",
-        "number",
+        {"type": "number", "minimum": 1, "maximum": MAX_TIMEOUT},
         f"Seconds. Default: {CcaConfig.connect_timeout:g}.",
     ),
     "read_timeout": (
         "Read timeout",
-        "number",
+        {"type": "number", "minimum": 1, "maximum": MAX_TIMEOUT},
         f"Seconds without a byte. Default: {CcaConfig.read_timeout:g}.",
     ),
 }
-"""Name of each extra -> label, JSON type, description."""
+"""Name of each extra -> label, JSON schema (null is always allowed), description."""
 
 
 def provider_info_fields() -> dict[str, Any]:
     """The extras as `conn-fields` of the provider info."""
     return {
-        name: {"label": label, "description": text, "schema": {"type": [kind, "null"]}}
-        for name, (label, kind, text) in EXTRA_FIELDS.items()
+        name: {"label": label, "description": text, "schema": schema | {"type": [schema["type"], "null"]}}
+        for name, (label, schema, text) in EXTRA_FIELDS.items()
     }
 
 
@@ -67,7 +81,9 @@ def widgets() -> dict[str, Any]:
     kinds = {"string": StringField, "integer": IntegerField, "number": FloatField}
     return {
         name: BooleanField(label, description=text)
-        if kind == "boolean"
-        else kinds[kind](label, validators=[Optional()], widget=BS3TextFieldWidget(), description=text)
-        for name, (label, kind, text) in EXTRA_FIELDS.items()
+        if schema["type"] == "boolean"
+        else kinds[schema["type"]](
+            label, validators=[Optional()], widget=BS3TextFieldWidget(), description=text
+        )
+        for name, (label, schema, text) in EXTRA_FIELDS.items()
     }

@@ -12,7 +12,7 @@ from airflow.sdk.log import mask_secret
 from airflow_provider_cca import form
 from airflow_provider_cca.compat import AirflowNotFoundException
 from airflow_provider_cca.config import DEFAULT_DOWNLOAD_HOSTS, DEFAULT_HOST, CcaConfig
-from airflow_provider_cca.errors import CcaError, InvalidConnection
+from airflow_provider_cca.errors import CcaError, InvalidConnection, MalformedListing, UnreadableAnswer
 from airflow_provider_cca.links import is_host
 from airflow_provider_cca.reports import MAX_CONNECTIONS
 from airflow_provider_cca.site_list import SiteRow, rows, whole
@@ -48,22 +48,11 @@ class CcaHook(BaseHook):
 
     def get_conn(self) -> CcaClient:
         """A client; use it in a `with` block. Raises InvalidConnection when the connection cannot be used."""
-        # requests is half of what importing this package would cost each parse of a DAG file.
-        from airflow_provider_cca.client import CcaClient
-
+        connection = self._connection()
         try:
-            connection = self.get_connection(self.cca_conn_id)
-        except AirflowNotFoundException as error:
-            raise InvalidConnection(
-                f"there is no connection {self.cca_conn_id!r}: create it under Admin > Connections, or with "
-                f"airflow connections add {self.cca_conn_id} --conn-type cca --conn-login … --conn-password …"
-            ) from error
-        try:
-            config = config_from(connection)
+            return _client(connection, self.attempts)
         except InvalidConnection as error:
             raise InvalidConnection(f"connection {self.cca_conn_id!r}: {error}") from error
-        mask_secret(config.password)
-        return CcaClient(config, on_token=mask_secret, attempts=self.attempts)
 
     def site_rows(self) -> list[SiteRow]:
         """The list of all active sites as typed values (§3.7); raises TruncatedSnapshot when it was cut."""
@@ -71,13 +60,39 @@ class CcaHook(BaseHook):
             return client.session.retry.call(lambda: list(rows(whole(client.site_list()))))
 
     def test_connection(self) -> tuple[bool, str]:
-        """Log in and list one site; whether that works, in a sentence for the connection form."""
+        """Log in anew and list one site; whether that works, in a sentence for the connection form.
+
+        One attempt each: somebody waits at the form, and can press the button again.
+        """
         try:
-            with self.get_conn() as client:
-                total, site = client.first_site()
+            # Not get_conn: the form tests under an id that it has made up, which should be in no message.
+            with _client(self._connection(), attempts=1) as client:
+                try:
+                    client.session.log_in_anew()
+                    total, site = client.first_site()
+                except (UnreadableAnswer, MalformedListing) as error:
+                    return False, f"{error}: is {client.config.host} the host of a CCA server?"
         except CcaError as error:
             return False, str(error)
         return True, f"Logged in; {total} sites" + (f", the first of them {site.name}" if site else "")
+
+    def _connection(self) -> Connection:
+        try:
+            return self.get_connection(self.cca_conn_id)
+        except AirflowNotFoundException as error:
+            raise InvalidConnection(
+                f"there is no connection {self.cca_conn_id!r}: create it under Admin > Connections, or with "
+                f"airflow connections add {self.cca_conn_id} --conn-type cca --conn-login … --conn-password …"
+            ) from error
+
+
+def _client(connection: Connection, attempts: int) -> CcaClient:
+    # requests is half of what importing this package would cost each parse of a DAG file.
+    from airflow_provider_cca.client import CcaClient
+
+    config = config_from(connection)
+    mask_secret(config.password)
+    return CcaClient(config, on_token=mask_secret, attempts=attempts)
 
 
 def config_from(connection: Connection) -> CcaConfig:

@@ -10,6 +10,7 @@ import html
 import json
 import logging
 import os
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -52,6 +53,13 @@ MAX_REDIRECTS = 5
 MAX_RENEWALS = 5
 REFUSAL_HOLDS_SECONDS = 10.0
 RENEWAL_MARGIN_SECONDS = 300.0
+# How OpenSSL names, in its versions, a server that speaks plain http, or no TLS that we accept.
+_NO_TLS = re.compile(
+    "WRONG_VERSION_NUMBER|RECORD_LAYER_FAILURE|PACKET_LENGTH_TOO_LONG|PROTOCOL|HANDSHAKE_FAILURE"
+)
+_CERTIFICATE_FAULT = re.compile(
+    r"CERTIFICATE_VERIFY_FAILED(?:\] certificate verify failed: (.+?)\.? \(_ssl)?"
+)
 
 
 @dataclass
@@ -172,6 +180,11 @@ class CcaSession:
                 if chunk is None:
                     return
                 yield chunk
+
+    def log_in_anew(self) -> None:
+        """Log in although this process may have a token: what the token says of login and password is old."""
+        with self._account.budget.slot(self.closed):
+            self._token(refused=self._account.current)
 
     def close(self) -> None:
         """Give the connections back."""
@@ -343,10 +356,11 @@ class CcaSession:
     def _ours(self, error: Exception, what: str) -> CcaError:
         host = f"{self.config.host}{f':{self.config.port}' if self.config.port else ''}"
         match error:
-            case requests.exceptions.SSLError() if "CERTIFICATE_VERIFY_FAILED" in str(error):
+            case requests.exceptions.SSLError() if fault := _CERTIFICATE_FAULT.search(str(error)):
+                why = f" ({fault[1]})" if fault[1] else ""
                 return InvalidConnection(
-                    f"{what}: the TLS certificate cannot be verified; if your network has a CA of its own, "
-                    'set "verify" in the connection\'s extra to the path of its bundle'
+                    f"{what}: the TLS certificate of {host} cannot be verified{why}; if your network has "
+                    'a CA of its own, set "verify" in the connection\'s extra to the path of its bundle'
                 )
             case requests.exceptions.InvalidURL() | requests.exceptions.InvalidSchema():
                 return InvalidConnection(
@@ -364,6 +378,10 @@ class CcaSession:
                 reason = f"no connection within {self.config.connect_timeout:g} s"
             case requests.exceptions.ConnectionError() if _is_name_fault(error):
                 reason = "the host name is not known"
+            case requests.exceptions.ConnectionError() if "Connection refused" in str(error):
+                reason = "nothing listens there"
+            case requests.exceptions.SSLError() if _NO_TLS.search(str(error)):
+                reason = "no TLS connection could be agreed on"
             case requests.exceptions.ReadTimeout():
                 reason = f"no byte within {self.config.read_timeout:g} s"
             case requests.exceptions.RequestException() | urllib3.exceptions.HTTPError() | HTTPException():

@@ -25,7 +25,7 @@ from airflow_provider_cca.errors import Closed
 from airflow_provider_cca.session import forget_logins
 from airflow_provider_cca.simulator import Simulator
 
-pytest_plugins = ["s3", "s3_proxy", "places", "verdicts"]
+pytest_plugins = ["s3", "s3_proxy", "places", "strangers", "verdicts"]
 
 
 @pytest.fixture(autouse=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -13,8 +14,10 @@ from typing import Any
 import airflow
 import airflow.sdk
 import pytest
+from airflow.cli.cli_parser import get_parser
+from airflow.sdk import Connection
 
-from airflow_provider_cca import errors, hooks, operators, sensors
+from airflow_provider_cca import errors, form, hooks, operators, sensors
 from airflow_provider_cca.config import CcaConfig
 from airflow_provider_cca.reports import REPORTS
 
@@ -24,6 +27,7 @@ PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")
 )
 MAP = (ROOT / "docs/api-coverage.md").read_text()
 README = (ROOT / "README.md").read_text()
+CONNECTION = (ROOT / "docs/connection.md").read_text()
 
 
 BLOCKS = [
@@ -93,6 +97,32 @@ def test_the_readme_names_every_report_and_every_extra_of_the_connection() -> No
     fields = set(CcaConfig.__dataclass_fields__) - {"account", "password", "host", "schema", "port"}
     assert [name for name in (*REPORTS, *fields) if f"`{name}`" not in README] == []
     assert fields == set(re.findall(r'extra, "(\w+)"', inspect.getsource(hooks.config_from)))
+
+
+def test_the_page_of_the_connection_names_every_field_of_its_form() -> None:
+    labels = [
+        *form.FIELD_BEHAVIOUR["relabeling"].values(),
+        *(label for label, _, _ in form.EXTRA_FIELDS.values()),
+    ]
+    assert [label for label in labels if f"| {label} |" not in CONNECTION] == []
+    assert [name for name in form.EXTRA_FIELDS if f"| `{name}` |" not in CONNECTION] == []
+
+
+def test_the_connection_is_the_same_whether_made_by_command_or_environment() -> None:
+    command, environment = re.findall(r"```shell\n(.*?)```", CONNECTION.replace("\\\n", ""), re.S)
+    given = get_parser().parse_args(shlex.split(command)[1:])
+    by_command = Connection(
+        conn_id=given.conn_id,
+        **{name: getattr(given, f"conn_{name}") for name in ("host", "login", "password", "extra")},
+        conn_type=given.conn_type,
+        port=int(given.conn_port),
+    )
+    (_, assignment) = shlex.split(environment)
+    name, _, text = assignment.partition("=")
+    assert name == f"AIRFLOW_CONN_{hooks.CcaHook.default_conn_name.upper()}"
+    config = hooks.config_from(Connection.from_json(text, conn_id="cca_default"))
+    assert config == hooks.config_from(by_command)
+    assert config.max_connections == 10
 
 
 def test_the_readme_says_what_to_do_about_every_error() -> None:

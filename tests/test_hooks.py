@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from airflow.sdk import Connection
+from strangers import Stranger
 
 from airflow_provider_cca import form
 from airflow_provider_cca.compat import AirflowFailException
@@ -126,12 +129,96 @@ def test_the_test_button_says_what_it_found(sim: Simulator) -> None:
     )
 
 
-def test_the_test_button_says_what_is_wrong(sim: Simulator) -> None:
+@pytest.fixture
+def press_test(sim: Simulator, monkeypatch: pytest.MonkeyPatch, waits: list[float]) -> Callable[..., str]:
+    """Press the Test button on the connection to the simulator with other fields; returns its complaint.
+
+    Whatever it is, it holds neither the password nor a token, and nobody has waited to try again.
+    """
+
+    def press(**fields: Any) -> str:
+        monkeypatch.setenv("AIRFLOW_CONN_MADE_UP", json.dumps(sim.connection | fields))
+        works, says = CcaHook("made_up").test_connection()
+        assert not works
+        assert waits == []
+        assert not any(secret in says for secret in ("made_up", sim.password, "guessed", *sim.tokens))
+        return says
+
+    return press
+
+
+def test_the_test_button_on_a_wrong_password(sim: Simulator, press_test: Callable[..., str]) -> None:
+    says = press_test(password="guessed")
+    assert f"the login of {sim.account} was refused (401): check login and password" in says
+
+
+def test_the_test_button_tries_the_password_anew_while_an_older_token_still_works(sim: Simulator) -> None:
+    assert CcaHook().test_connection()[0]
     sim.accounts.clear()
     works, says = CcaHook().test_connection()
     assert not works
     assert "check login and password" in says
-    assert sim.password not in says
+
+
+def test_the_test_button_on_an_unknown_host(press_test: Callable[..., str]) -> None:
+    says = press_test(host="cca.invalid", schema="https")
+    assert "the host name is not known; is cca.invalid:" in says
+
+
+def test_the_test_button_on_a_port_where_nobody_listens(press_test: Callable[..., str]) -> None:
+    assert "nothing listens there; is 127.0.0.1:9 right" in press_test(port=9)
+
+
+def test_the_test_button_on_http_to_another_machine(press_test: Callable[..., str]) -> None:
+    assert press_test(host="cca.example") == (
+        "http to cca.example would send the password unencrypted: set schema to https, or "
+        '"allow_http": true in the extra'
+    )
+
+
+def test_the_test_button_on_a_certificate_that_nobody_vouches_for(
+    stranger: Stranger, press_test: Callable[..., str]
+) -> None:
+    port = stranger(tls=True)
+    says = press_test(port=port, schema="https")
+    assert f"the TLS certificate of 127.0.0.1:{port} cannot be verified (self-signed certificate)" in says
+    assert 'set "verify"' in says
+
+
+def test_the_test_button_on_a_certificate_of_the_given_bundle(
+    stranger: Stranger, press_test: Callable[..., str], tmp_path: Path
+) -> None:
+    port = stranger(404, tls=True)
+    says = press_test(port=port, schema="https", extra={"verify": str(tmp_path / "self-signed.pem")})
+    assert "answered with 404" in says
+
+
+def test_the_test_button_on_https_where_http_is_spoken(
+    sim: Simulator, press_test: Callable[..., str]
+) -> None:
+    assert "no TLS connection could be agreed on" in press_test(schema="https")
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "expected"),
+    [
+        (
+            404,
+            "<html>Not here</html>",
+            "answered with 404, which the API does not know: check host, schema",
+        ),
+        (200, "<html>Welcome!</html>", "21 bytes that are not JSON: is 127.0.0.1 the host of a CCA server?"),
+        (
+            200,
+            '{"status": "ok"}',
+            "a usable accessToken (§3.3): is 127.0.0.1 the host of a CCA server?",
+        ),
+    ],
+)
+def test_the_test_button_on_a_host_that_does_not_answer_like_cca(
+    stranger: Stranger, press_test: Callable[..., str], status: int, body: str, expected: str
+) -> None:
+    assert expected in press_test(port=stranger(status, body))
 
 
 def test_the_rows_of_the_site_list_are_typed(sim: Simulator) -> None:

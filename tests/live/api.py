@@ -77,6 +77,10 @@ class AirflowApi:
         """One run."""
         return dict(self._call("GET", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}"))
 
+    def connection(self, conn_id: str) -> dict[str, Any]:
+        """A connection that is stored in the metadata database, with its secrets masked."""
+        return dict(self._call("GET", f"/api/v2/connections/{conn_id}"))
+
     def task(self, dag_id: str, run_id: str, task_id: str) -> dict[str, Any]:
         """One task of a run."""
         return dict(self._call("GET", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}"))
@@ -90,6 +94,11 @@ class AirflowApi:
         """What the button "Clear" does: the failed tasks of the run are run again."""
         body = {"dry_run": False, "dag_run_id": run_id, "only_failed": True}
         self._call("POST", f"/api/v2/dags/{dag_id}/clearTaskInstances", json=body)
+
+    def has_backfill(self, dag_id: str) -> bool:
+        """Whether a backfill of the DAG is not marked done yet, so that another one would be refused."""
+        backfills = self._call("GET", "/api/v2/backfills", params={"dag_id": dag_id, "limit": PAGE})
+        return any(backfill["completed_at"] is None for backfill in backfills["backfills"])
 
     def is_backfill_marked_done(self, backfill_id: int) -> bool:
         """Whether Airflow has noticed that it is done, which it does twice a minute."""
