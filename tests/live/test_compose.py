@@ -73,9 +73,9 @@ def image() -> Iterator[Path]:
         (wheel,) = folder.glob("*.whl")
         install(f"{sys.base_prefix}/bin/python3", "-m", "venv", "--without-pip", str(folder / "venv"))
         # The image brings these extras. Celery is held back, since its provider does not import with 5.7.
-        brought = (f"apache-airflow[celery,fab,postgres]=={version}", "celery[redis]<5.7")
+        brought = (f"apache-airflow[amazon,celery,fab,postgres]=={version}", "celery[redis]<5.7")
         into = ("--python", f"{folder}/venv/bin/python", "--compile-bytecode", "--quiet")
-        install(sys.executable, "-m", "uv", "pip", "install", *into, *brought, f"{wheel}[s3]")
+        install(sys.executable, "-m", "uv", "pip", "install", *into, *brought, str(wheel))
         yield folder / "venv"
 
 
