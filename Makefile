@@ -11,7 +11,7 @@ INSTALLED := $(VENV)/.installed
 export UV_SYSTEM_CERTS ?= true
 
 .DEFAULT_GOAL := help
-.PHONY: help demo ui test test-live soak kills versions bench lint fmt dist screenshots clean
+.PHONY: help demo ui env test test-live soak kills versions bench lint fmt dist screenshots clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,6 +21,9 @@ demo: $(INSTALLED) ## backfill 14 days from a simulated CCA with a real Airflow,
 
 ui: $(INSTALLED) ## the same Airflow, left running for you to click Backfill; Ctrl-C stops it
 	@$(RUN) -m tests.live.demo --ui
+
+env: ## write .env, with fresh secrets, for `docker compose up`
+	@sh docker/make-env.sh
 
 test: lint ## lint, types, and the test suite
 	$(RUN) -m pytest -m "not live"

@@ -39,6 +39,8 @@ class S3Server:
 
     endpoint: str
     kind: str
+    access_key: str = ACCESS_KEY
+    secret_key: str = SECRET_KEY
 
     @cached_property
     def client(self) -> Any:
@@ -47,8 +49,8 @@ class S3Server:
         return boto3.client(
             "s3",
             endpoint_url=self.endpoint,
-            aws_access_key_id=ACCESS_KEY,
-            aws_secret_access_key=SECRET_KEY,
+            aws_access_key_id=self.access_key,
+            aws_secret_access_key=self.secret_key,
             region_name=REGION,
         )
 
@@ -96,16 +98,20 @@ def new_prefix(s3: S3Server) -> Callable[[], str]:
 
 
 @contextmanager
-def serve() -> Iterator[S3Server]:
-    """Start the server; it is gone when the block ends."""
+def serve(
+    port: int | None = None, access_key: str = ACCESS_KEY, secret_key: str = SECRET_KEY
+) -> Iterator[S3Server]:
+    """Start the server, on any free port unless one is given; it is gone when the block ends."""
+    port = port or _free_port()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(_folder()))
         processes = _Processes(folder)
         stack.callback(processes.stop)
+        keys = (access_key, secret_key)
         if all(map(shutil.which, CEPH)):
-            yield S3Server(_start_ceph(processes, folder), "Ceph")
+            yield S3Server(_start_ceph(processes, folder, port, *keys), "Ceph", *keys)
         else:
-            yield S3Server(_start_ministack(processes), "ministack")
+            yield S3Server(_start_ministack(processes, port), "ministack", *keys)
 
 
 @contextmanager
@@ -162,8 +168,7 @@ class _Processes:
             process.wait()
 
 
-def _start_ministack(processes: _Processes) -> str:
-    port = _free_port()
+def _start_ministack(processes: _Processes, port: int) -> str:
     program = Path(sys.executable).with_name("ministack")
     if not program.exists():
         raise RuntimeError(f"no S3 server: install Debian's {' '.join(PACKAGES)}, or PyPI's ministack")
@@ -175,9 +180,9 @@ def _start_ministack(processes: _Processes) -> str:
 PACKAGES = ("radosgw", "ceph-mon", "ceph-osd", "ceph-common")
 
 
-def _start_ceph(processes: _Processes, folder: Path) -> str:
+def _start_ceph(processes: _Processes, folder: Path, gateway: int, access_key: str, secret_key: str) -> str:
     """One monitor, one OSD that keeps all in memory, one gateway."""
-    monitor, gateway, cluster = _free_port(), _free_port(), str(uuid.uuid4())
+    monitor, cluster = _free_port(), str(uuid.uuid4())
     settings = folder / "ceph.conf"
     settings.write_text(_ceph_settings(folder, monitor, gateway, cluster))
     processes.env["CEPH_CONF"] = str(settings)
@@ -193,7 +198,7 @@ def _start_ceph(processes: _Processes, folder: Path) -> str:
     processes.run("ceph", "osd", "new", disk)
     processes.run("ceph-osd", "-i", "0", "--mkfs", "--osd-uuid", disk)
     processes.start("ceph-osd", "-i", "0", "-f")
-    account = ("--uid=tests", "--display-name=tests", f"--access-key={ACCESS_KEY}", f"--secret={SECRET_KEY}")
+    account = ("--uid=tests", "--display-name=tests", f"--access-key={access_key}", f"--secret={secret_key}")
     processes.run("radosgw-admin", "-n", "client.rgw", "user", "create", *account)
     processes.start("radosgw", "-n", "client.rgw", "-f")
     processes.wait_until(lambda: _listens(gateway))

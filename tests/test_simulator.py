@@ -866,6 +866,14 @@ def test_it_listens_on_loopback_alone():
         Simulator(host="0.0.0.0").start()
 
 
+def test_an_exposed_one_listens_where_it_is_told_and_links_to_the_name_it_is_given():
+    """As in a container: it listens on all addresses, and others know it by the name of its service."""
+    with Simulator(host="0.0.0.0", download_hosts=["simulator"], exposed=True).serve() as sim:
+        (file, *_) = sim.world.files("cdr_compressed")
+        assert sim.link(file).startswith(f"http://simulator:{sim.port}/pcs/api/v1/")
+        socket.create_connection(("127.0.0.1", sim.port), timeout=5).close()
+
+
 def test_it_can_be_stopped_and_started_again(sim, api):
     sim.stop()
     sim.start()

@@ -21,8 +21,9 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("--port", type=int, default=8089, help="0 takes any free port")
-    add("--host", default="127.0.0.1", help="loopback address of the API")
-    add("--download-host", nargs="+", default=["127.0.0.2"], help="loopback addresses that links lead to")
+    add("--host", default="127.0.0.1", help="address of the API: a loopback one, unless exposed")
+    add("--download-host", nargs="+", default=["127.0.0.2"], help="addresses or names that links lead to")
+    add("--exposed", action="store_true", help="listen for other machines too, as inside a container")
     add("--account", default=ACCOUNT, help="machine account name")
     add("--password", default=PASSWORD, help="machine account password")
     add("--seed", type=int, default=1, help="another seed is another world")
@@ -53,6 +54,7 @@ def simulator(options: argparse.Namespace) -> Simulator:
         account=options.account,
         password=options.password,
         latency=options.latency,
+        exposed=options.exposed,
         files_per_day=options.files_per_day,
         file_size=options.file_size,
         recovered=not options.no_recovered,

@@ -54,7 +54,8 @@ class Simulator:
 
     `world` takes the place of what `seed`, `days`, `sites`, `today` and the other `World` arguments would
     make. `today` also sets the clock: to noon of that day, UTC; without it the clock shows the real time,
-    but at least 09:00.
+    but at least 09:00. Only an `exposed` one listens on addresses that other machines reach, as it must
+    inside a container, where loopback is the container's own.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class Simulator:
         account: str = ACCOUNT,
         password: str = PASSWORD,
         latency: float = 0.0,
+        exposed: bool = False,
         world: World | None = None,
         **world_options: Any,
     ) -> None:
@@ -103,6 +105,7 @@ class Simulator:
         self.peak_connections = 0
         """The most requests that one token ever had open at once, refused ones not counted."""
         self.host, self.port = host, port
+        self.exposed = exposed
         self.download_hosts = list(download_hosts)
         """Links rotate over these: ``host`` (on the server's port), ``host:port``, or a whole ``scheme://authority``."""
         self.released = asyncio.Event()
@@ -123,11 +126,13 @@ class Simulator:
             self.stop()
 
     def start(self) -> None:
-        """Listen, on loopback addresses only; the port is free to connect to when this returns."""
+        """Listen, on loopback alone unless `exposed`; the port is free to connect to when this returns."""
         local = [host for host in self.download_hosts if _is_address(host)]
         for host in (self.host, *local):
-            if not ipaddress.ip_address(host).is_loopback:
-                raise ValueError(f"{host} is no loopback address: the simulator serves this machine alone")
+            if not self.exposed and not ipaddress.ip_address(host).is_loopback:
+                raise ValueError(
+                    f"{host} is no loopback address: the simulator serves this machine alone, unless exposed"
+                )
         sockets = listen([self.host, *(host for host in local if host != self.host)], self.port)
         addresses = {sock.getsockname()[0]: sock.getsockname()[1] for sock in sockets}
         self.port = addresses[self.host]

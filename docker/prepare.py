@@ -1,0 +1,41 @@
+"""Runs once before Airflow starts, and again after each upgrade: the tables, the administrator, the bucket.
+
+What is there already is left as it is.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+
+ADMIN = "admin"
+
+
+def airflow(*arguments: str) -> None:
+    """Run `airflow …`, and end with it if it fails."""
+    subprocess.run(["airflow", *arguments], check=True)  # noqa: S603, S607 - our words, the image's PATH
+
+
+def create_bucket(storage: str) -> None:
+    """Create the bucket of a destination such as s3://aws_default@bucket/cca, unless it is there."""
+    from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+
+    conn_id, _, bucket = storage.partition("://")[2].partition("/")[0].rpartition("@")
+    hook = S3Hook(conn_id or None)
+    if not hook.check_for_bucket(bucket):
+        hook.create_bucket(bucket)
+
+
+def main() -> None:
+    """Prepare all that the other services expect."""
+    airflow("db", "migrate")
+    names = ("--firstname", "Airflow", "--lastname", "Administrator", "--email", "admin@localhost")
+    password = os.environ["ADMIN_PASSWORD"]
+    airflow("users", "create", "--username", ADMIN, "--role", "Admin", "--password", password, *names)
+    storage = os.environ["AIRFLOW_VAR_CCA_STORAGE"]
+    if storage.startswith("s3://"):
+        create_bucket(storage)
+
+
+if __name__ == "__main__":
+    main()
