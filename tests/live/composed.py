@@ -73,10 +73,8 @@ def _made(folder: Path) -> Path:
     return folder
 
 
-def backfill(services: Services, password: str, days: Sequence[date]) -> list[dict[str, Any]]:
+def backfill(services: Services, api: AirflowApi, days: Sequence[date]) -> list[dict[str, Any]]:
     """Have Airflow run the DAG for all these dates; the runs, when they have ended."""
-    api = AirflowApi(AIRFLOW_URL)
-    api.login("admin", password)
     wait_until("the DAG", lambda: api.has_dag(DAG), DAG_SECONDS, watch=services.check, log=services.folder)
     api.unpause(DAG)
     api.create_backfill(DAG, days[0], days[-1])
@@ -103,10 +101,13 @@ def main(folder: Path) -> None:
     with composed(folder, order["env"], order["profiles"]) as (services, s3):
         up = time.monotonic()
         print(f"all of it is up after {up - started:.0f} s, with {s3.kind} as the store", flush=True)
-        runs = backfill(services, order["env"]["ADMIN_PASSWORD"], days)
+        api = AirflowApi(AIRFLOW_URL)
+        api.login("admin", order["env"]["ADMIN_PASSWORD"])
+        runs = backfill(services, api, days)
         print(f"{len(runs)} runs are done after {time.monotonic() - up:.0f} s", flush=True)
         outcome = {
             "runs": [(run["logical_date"], run["state"]) for run in runs],
+            "import_errors": api.import_errors(),
             "tasks_of_workers": tasks_of_workers(folder),
             "objects": {
                 key: hashlib.md5(body, usedforsecurity=False).hexdigest()

@@ -144,6 +144,10 @@ def test_the_store_holds_what_the_server_has_and_a_manifest_for_each_day(backfil
     assert folders <= {folder for folder, name, _ in objects if name == MANIFEST}
 
 
+def test_every_dag_of_the_folder_imports_in_the_image(backfill):
+    assert backfill.outcome["import_errors"] == []
+
+
 def test_the_tasks_ran_where_the_executor_sends_them(backfill):
     at_least = TASKS_OF_A_RUN * len(backfill.days) if backfill.executor == "CeleryExecutor" else 0
     assert backfill.outcome["tasks_of_workers"] >= at_least
