@@ -11,10 +11,10 @@ INSTALLED := $(VENV)/.installed
 export UV_SYSTEM_CERTS ?= true
 
 .DEFAULT_GOAL := help
-.PHONY: help demo ui env test test-live soak kills versions bench lint fmt dist screenshots clean
+.PHONY: help demo ui env test test-live soak kills versions bench lint fmt dist screenshots coverage-pictures clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(INSTALLED) ## backfill 14 days from a simulated CCA with a real Airflow, check every file, stop
 	@$(RUN) -m tests.live.demo
@@ -60,6 +60,10 @@ dist: $(INSTALLED) ## build the wheel and the source distribution into dist/
 
 screenshots: $(INSTALLED) ## take docs/images anew from the real UI; needs Debian's chromium
 	@$(RUN) -m tests.live.screenshot
+	@$(RUN) -m tests.live.coverage_pictures
+
+coverage-pictures: $(INSTALLED) ## only those of the coverage page: with gaps in light and dark, and after they have landed
+	@$(RUN) -m tests.live.coverage_pictures
 
 clean: ## remove the environment, the demo's Airflow with its store, builds and caches
 	rm -rf $(VENV) .versions .airflow dist .hypothesis .mypy_cache .pytest_cache .ruff_cache *.egg-info

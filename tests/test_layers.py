@@ -58,7 +58,9 @@ AIRFLOW_SIDE = (
     "reconciling",
     "operators",
 )
-FRAME = {"__init__", "get_provider_info"}
+FRAME = {"__init__", "get_provider_info", "plugin"}
+# Each may import those above it; what checks the snapshot is plain.
+PAGE = ("__init__", "checked", "stored", "app")
 TALKING = {"client", "session", "sockets"}
 KEEPING = {
     *("landing", "unpacking", "archives", "store", "s3_store", "keys", "manifest"),
@@ -154,6 +156,35 @@ def test_only_session_and_client_know_the_http_library(module):
 )
 def test_the_airflow_side_flows_one_way(module, never):
     assert not below(module) & never
+
+
+def page_source(module: str) -> Path:
+    return PACKAGE / "coverage_page" / f"{module}.py"
+
+
+def of_the_page(module: str) -> set[str]:
+    """The modules of the page that one of them imports."""
+    inside = [name.split(".") for name in imports(page_source(module))]
+    return {parts[2] for parts in inside if parts[:2] == ["airflow_provider_cca", "coverage_page"]}
+
+
+def test_every_module_of_the_page_has_its_place_in_the_flow():
+    assert {path.stem for path in (PACKAGE / "coverage_page").glob("*.py")} == set(PAGE)
+    assert "airflow" not in roots(page_source("checked"))
+
+
+@pytest.mark.parametrize("module", PAGE)
+def test_the_page_reads_the_store_and_never_talks_to_the_server(module):
+    assert of_the_page(module) <= set(PAGE[: PAGE.index(module)])
+    used = ours(page_source(module)) - {"coverage_page"}
+    assert used <= {"reports", "errors", "coverage", "snapshot", "destinations"}
+    assert not set().union(*map(below, used)) & TALKING
+    assert not roots(page_source(module)) & {"requests", "urllib3", "http", "httpx", "aiohttp"}
+
+
+def test_only_the_plugin_knows_the_page():
+    users = [m for m in (*PLAIN, *AIRFLOW_SIDE, *FRAME) if "coverage_page" in ours(source(m))]
+    assert users == ["plugin"]
 
 
 def test_the_dags_use_what_users_use():

@@ -33,8 +33,9 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
     }
     assert "airflow_provider_cca/py.typed" in names
     assert any(name.endswith("licenses/LICENSE") for name in names)
-    modules = {str(p.relative_to(ROOT)) for p in (ROOT / "airflow_provider_cca").rglob("*.py")}
-    assert modules <= set(names)
+    files = {str(p.relative_to(ROOT)) for p in (ROOT / "airflow_provider_cca").rglob("*.*") if p.is_file()}
+    assert {file for file in files if not file.endswith(".pyc")} <= set(names)
+    assert "airflow_provider_cca/coverage_page/static/index.html" in names
 
 
 def test_the_wheel_works_where_it_is_installed(wheel: Path, tmp_path: Path) -> None:

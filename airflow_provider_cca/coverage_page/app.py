@@ -1,0 +1,57 @@
+"""The web application behind the coverage page: a few files, and the stored snapshot for who may read DAGs.
+
+The files hold no data and are given to anybody, as Airflow's own are. The data needs a user: the browser
+sends the cookie of the UI, and Airflow's own dependency turns away who is unknown or may not read DAGs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from airflow.api_fastapi.core_api.security import requires_access_dag
+from fastapi import Depends, FastAPI, HTTPException, Request, Response
+from starlette.staticfiles import StaticFiles
+
+from airflow_provider_cca.coverage_page.stored import NoSnapshot, UnreadableSnapshot, stored_snapshot
+
+HEADERS = {
+    # Nothing from elsewhere, no script or style within the page, and no frame but Airflow's own UI.
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    # Ask every time: a 304 costs little, and an older script beside a newer page would break it.
+    "Cache-Control": "private, no-cache",
+}
+
+app = FastAPI(title="CCA coverage", docs_url=None, redoc_url=None, openapi_url=None)
+
+
+@app.middleware("http")
+async def add_headers(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+    """The same headers on every answer."""
+    response = await call_next(request)
+    response.headers.update(HEADERS)
+    return response
+
+
+# Not async: reading the store blocks, so FastAPI gives it a thread of its own.
+@app.get("/data.json", dependencies=[Depends(requires_access_dag(method="GET"))])
+def data(request: Request) -> Response:
+    """The snapshot; 304 when the browser has it, 404 when there is none yet, 502 when it cannot be read."""
+    try:
+        snapshot = stored_snapshot()
+    except NoSnapshot as error:
+        raise HTTPException(404, str(error)) from None
+    except UnreadableSnapshot as error:
+        raise HTTPException(502, str(error)) from None
+    headers = {"ETag": f'W/"{snapshot.digest}"'}
+    if headers["ETag"] in request.headers.get("if-none-match", ""):
+        return Response(status_code=304, headers=headers)
+    return Response(snapshot.content, media_type="application/json", headers=headers)
+
+
+app.mount("/", StaticFiles(directory=Path(__file__).parent / "static", html=True))

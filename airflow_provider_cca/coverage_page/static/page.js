@@ -1,0 +1,92 @@
+// Fetches the stored snapshot and shows it: one sentence, the gaps, the calendars.
+import { calendar } from "./calendar.js";
+import { command, dagLink, learnDags, leaveFrame } from "./fixes.js";
+import { showGaps } from "./gaps.js";
+import { age, bytes, daysLeft, isOpen, make, missing, number, some, STATES, swatch, within } from "./words.js";
+
+const STALE_HOURS = 36;
+const RECONCILE = "cca_reconcile";
+const WHEN = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "short", timeZone: "UTC" });
+
+const byId = (id) => document.getElementById(id);
+
+async function load() {
+  try {
+    const answer = await fetch("data.json");
+    const body = await answer.json().catch(() => ({}));
+    if (answer.ok) show(body);
+    else refuse(answer.status, body.detail);
+  } catch {
+    say("bad", "Airflow could not be reached.", make("p", {}, "Reload this page to try again."));
+  }
+  // After two frames what was shown is on the screen; measured by whoever wants to know.
+  requestAnimationFrame(() => requestAnimationFrame(() => performance.mark("painted")));
+}
+
+function refuse(status, detail) {
+  if (status === 401) {
+    say("bad", "You are not logged in.", make("p", {}, make("a", { href: "../../", "data-leave": true }, "Log in to Airflow"), " first."));
+  } else if (status === 403) {
+    say("bad", "You may not read DAGs, so this page shows you nothing.");
+  } else if (status === 404) {
+    say("waiting", "There is nothing to show yet.", make("p", {}, detail), land("Run it:"));
+  } else {
+    say("bad", "The coverage cannot be shown.", make("p", {}, detail ?? `Airflow answered ${status}.`));
+  }
+}
+
+function show(snapshot) {
+  const moment = WHEN.format(new Date(snapshot.written_at));
+  byId("about").textContent = `as of ${moment} UTC · ${snapshot.destination} · last ${snapshot.retention_days} days`;
+  headline(snapshot);
+  showGaps(snapshot, byId("gaps"));
+  byId("legend").replaceChildren(...Object.entries(STATES).map(([state, { name, means }]) =>
+    make("li", { title: means }, swatch(state), name, make("b", {}, number(snapshot.counts[state])))));
+  byId("calendars").replaceChildren(...snapshot.rows.map(calendar));
+  byId("year").hidden = false;
+}
+
+function headline(snapshot) {
+  const open = snapshot.gaps.filter(isOpen);
+  const rest = [stale(snapshot), make("p", {}, besides(snapshot))];
+  if (!open.length) {
+    const lost = snapshot.counts.lost;
+    say(lost ? "lost" : "good", lost ? `${some(lost, "date")} ${are(lost)} lost; nothing else is missing.` : "Nothing is missing.", ...rest);
+    return;
+  }
+  const files = open.reduce((sum, gap) => sum + missing(gap), 0);
+  const dates = new Set(open.map(({ partition }) => partition)).size;
+  const first = Math.min(...open.map((gap) => daysLeft(gap) ?? Infinity));
+  const least = snapshot.gaps_total > snapshot.gaps.length ? "At least " : "";
+  const deadline = Number.isFinite(first) ? `; the first vanishes ${within(first)}` : "";
+  say("bad", `${least}${some(files, "file")} of ${some(dates, "date")} ${are(files)} missing${deadline}.`, ...rest, land("Land them all:"));
+}
+
+const are = (count) => (count === 1 ? "is" : "are");
+
+function besides({ rows, counts }) {
+  const partitions = rows.flatMap((row) => row.partitions);
+  const sum = (key) => partitions.reduce((total, partition) => total + partition[key], 0);
+  const parts = [`${number(sum("landed"))} of ${some(sum("files"), "file")} have landed, ${bytes(sum("landed_bytes"))}`];
+  if (counts.lost) parts.push(`${some(counts.lost, "date")} ${are(counts.lost)} lost for good`);
+  if (counts.unknown) parts.push(`${some(counts.unknown, "date")} could not be checked`);
+  return `${parts.join("; ")}.`;
+}
+
+function stale({ written_at: moment }) {
+  if (Date.now() - Date.parse(moment) < STALE_HOURS * 3_600_000) return null;
+  return make("p", { class: "stale" }, `This is ${age(moment)} old: ${RECONCILE} has not run since.`);
+}
+
+function land(words) {
+  return make("p", { class: "land" }, words, " ", dagLink(RECONCILE), " or ", command(`airflow dags trigger ${RECONCILE}`));
+}
+
+function say(mood, sentence, ...rest) {
+  byId("headline").dataset.mood = mood;
+  byId("headline").replaceChildren(make("p", { class: "say" }, sentence), ...rest.filter(Boolean));
+}
+
+addEventListener("click", leaveFrame);
+addEventListener("auxclick", leaveFrame);
+load().then(learnDags).catch(() => {});

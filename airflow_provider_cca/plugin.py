@@ -1,0 +1,47 @@
+"""The coverage page, as Airflow's UI finds it: through the entry point of group `airflow.plugins`.
+
+Plugins load in every process of Airflow, tasks included, so this module imports next to nothing: what the
+page is made of comes in with the first request, in the api-server alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from airflow.plugins_manager import AirflowPlugin
+
+Message = MutableMapping[str, Any]
+
+URL_PREFIX = "/cca/coverage"
+"""Where the page is, below the root of Airflow's UI."""
+
+
+async def coverage_page(
+    scope: MutableMapping[str, Any],
+    receive: Callable[[], Awaitable[Message]],
+    send: Callable[[Message], Awaitable[None]],
+) -> None:
+    """The page as an ASGI application, which is built when it is first asked for."""
+    from airflow_provider_cca.coverage_page.app import app
+
+    await app(scope, receive, send)
+
+
+class CcaPlugin(AirflowPlugin):
+    """An entry of the navigation, and the page behind it."""
+
+    name = "cca"
+    fastapi_apps = [{"app": coverage_page, "url_prefix": URL_PREFIX, "name": "CCA coverage"}]  # noqa: RUF012
+    external_views = [  # noqa: RUF012 - Airflow reads these attributes of the class
+        {
+            # So short that the navigation shows it whole.
+            "name": "Coverage",
+            # Relative, so that it also works where Airflow is served below a path.
+            "href": f"{URL_PREFIX.removeprefix('/')}/",
+            "icon": f"{URL_PREFIX.removeprefix('/')}/icon.svg",
+            "destination": "nav",
+            "url_route": "cca-coverage",
+            "nav_top_level": True,
+        }
+    ]
