@@ -41,7 +41,7 @@ def open_store(destination: object, argument: str = "destination") -> Store:
     except (ValueError, ImportError) as error:
         raise DestinationUnusable(
             f"{argument} {url!r} cannot be opened ({error}): install the provider of its store, "
-            "for s3:// with pip install 'airflow-provider-cca[s3]'"
+            "as with pip install 'airflow-provider-cca[s3]' ([gcs], [azure])"
         ) from error
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-SECONDS = 300
+SECONDS = 900
 
 pytestmark = pytest.mark.live
 
