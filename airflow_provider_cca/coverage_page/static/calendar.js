@@ -146,7 +146,7 @@ function describe(partition, row) {
 
 function disclosure(partition, row) {
   const details = make("details", { class: "how" }, make("summary", {}, "How to land it"));
-  details.append(fixFor({ ...partition, report: row.report }, partition.partition));
+  details.append(fixFor({ ...partition, report: row.report }));
   return details;
 }
 

@@ -50,8 +50,8 @@ async function copy(text, button) {
   setTimeout(() => { button.textContent = "Copy"; }, CONFIRM_MS);
 }
 
-/** What to do about partitions of one report, from the first to the last of them. */
-export function fixFor(gap, first, last = first) {
+/** What to do about a gap. */
+export function fixFor(gap) {
   const { dag } = reportOf(gap.report);
   if (!isOpen(gap)) {
     return make("p", {}, "The server deleted it before it was landed: ask Cisco whether they still have it.");
@@ -59,24 +59,22 @@ export function fixFor(gap, first, last = first) {
   if (dags && !dags.has(dag)) {
     return make("p", {}, `This Airflow shows you no DAG ${dag}: copy it from the package's folder dags/.`);
   }
-  return make("div", { class: "fix" }, inTheUi(dag, first, last), onTheCommandLine(dag, first, last));
+  return make("div", { class: "fix" }, inTheUi(dag, gap.partition), onTheCommandLine(dag, gap.partition));
 }
 
-function inTheUi(dag, first, last) {
-  const range = first === last ? shortDate(first) : `${shortDate(first)} to ${shortDate(last)}`;
+function inTheUi(dag, partition) {
   const paused = dags?.get(dag) ? "It is paused: switch it on first. " : "";
-  const how = `Trigger, Backfill, ${range}, All Runs. ${paused}`;
+  const how = `Trigger, Backfill, ${shortDate(partition)}, All Runs. ${paused}`;
   return make("p", {}, "In the UI: ", dagLink(dag), `, then ${how}`);
 }
 
-function onTheCommandLine(dag, first, last) {
-  const [from, to] = [firstDay(first), lastDay(last)];
-  const conf = { partition: from, ...(first === last ? {} : { partition_end: firstDay(last) }) };
+function onTheCommandLine(dag, partition) {
+  const [from, to] = [firstDay(partition), lastDay(partition)];
   return make(
     "p",
     {},
     "Or on the command line, in one run, or as a backfill: ",
-    command(`airflow dags trigger ${dag} --conf '${JSON.stringify(conf)}'`),
+    command(`airflow dags trigger ${dag} --conf '${JSON.stringify({ partition: from })}'`),
     command(
       `airflow backfill create --dag-id ${dag} --from-date ${from} --to-date ${to}T23:59 ` +
         "--reprocess-behavior completed",

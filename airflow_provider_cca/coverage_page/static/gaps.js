@@ -59,7 +59,7 @@ function line(gap, index) {
     const open = details.hidden;
     details.hidden = !open;
     button.setAttribute("aria-expanded", String(open));
-    if (open) cell.replaceChildren(fixFor(gap, gap.partition));
+    if (open) cell.replaceChildren(fixFor(gap));
   });
   return [row, details];
 }
