@@ -23,7 +23,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.sdk import DAG, Asset
+from airflow.sdk import DAG
+from airflow.sdk.definitions.asset import AssetUniqueKey
+from airflow.sdk.execution_time.context import TriggeringAssetEventsAccessor
 from conftest import tree
 from fsspec.implementations.memory import MemoryFileSystem
 from hypothesis import given
@@ -574,8 +576,9 @@ def what_landed(example: DAG, monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
     monkeypatch.setenv("AIRFLOW_VAR_CCA_STORAGE", "s3://aws_default@bucket/cca/")
 
     def act(*facts: dict[str, Any]) -> Any:
-        landed = Asset(name="cca/cdr_compressed", uri="x-cca://cdr_compressed")
-        events = {landed: [SimpleNamespace(extra=extra) for extra in facts]} if facts else {}
+        landed = AssetUniqueKey(name="cca/cdr_compressed", uri="x-cca://cdr_compressed")
+        told = {landed: [SimpleNamespace(extra=extra) for extra in facts]} if facts else {}
+        events = TriggeringAssetEventsAccessor(told)
         return example.get_task("what_landed").python_callable(triggering_asset_events=events)
 
     return act

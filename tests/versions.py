@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 ENVIRONMENTS = ROOT / ".versions"
 SUPPORTED = ("3.1", "3.2", "3.3")
 SECONDS = 1800
-NOT_COPIED = ("airflow_provider_cca", "dist", "node_modules", ".*")
+NOT_COPIED = ("airflow_provider_cca", "dist", ".git", ".venv", ".versions", ".airflow", ".*_cache")
 # They build the package from its source, measure it, or need a whole Airflow with its database.
 NEEDS_SOURCE = ("test_package.py", "test_benchmarks.py", "live")
 

@@ -43,7 +43,7 @@ with DAG(
     def what_landed(triggering_asset_events: Any = None) -> str | list[str]:
         """The manifests that the events name; in a run without events the storage itself."""
         storage = Variable.get("cca_storage").rstrip("/")
-        events = (triggering_asset_events or {}).get(landed, ())
+        events = triggering_asset_events.get(landed, ()) if triggering_asset_events else ()
         manifests = {manifest for event in events for manifest in event.extra.get("manifests", ())}
         folder = "/cdr_compressed/"
         return sorted(storage + folder + one.rpartition(folder)[2] for one in manifests) or storage
