@@ -226,7 +226,14 @@ class Landing:
 
     def _manifest(self, folder: str) -> Manifest | None:
         try:
-            return Manifest.from_json(self.retry.call(lambda: self.store.read(f"{folder}/{MANIFEST_NAME}")))
+            content = self.retry.call(lambda: self.store.read(f"{folder}/{MANIFEST_NAME}"))
+        except DestinationUnusable:
+            # What cannot be read is not damaged: written anew, it would forget what earlier landings left.
+            if MANIFEST_NAME in self.retry.call(lambda: self.store.sizes(folder)):
+                raise
+            return None  # gone since it was listed
+        try:
+            return Manifest.from_json(content)
         except ValueError as error:
             log.warning("The manifest of %s is damaged and will be written anew: %s", folder, error)
             return None

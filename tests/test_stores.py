@@ -19,12 +19,14 @@ from fsspec.implementations.memory import MemoryFileSystem
 from landing_process import landing_process
 from places import LOCAL, S3, STORES, Place
 from s3 import BUCKET
+from s3_proxy import StoreFault
 from test_landing import DAY, FOLDER, ZIPS, Server, listed
 from verdicts import WHOLE, Folder, truth_of
 
 from airflow_provider_cca.destinations import open_store
 from airflow_provider_cca.errors import DestinationUnusable
 from airflow_provider_cca.landing import Landed, Landing
+from airflow_provider_cca.manifest import MANIFEST_NAME
 from airflow_provider_cca.models import Partition, RemoteFile
 from airflow_provider_cca.reports import Grain
 from airflow_provider_cca.retry import Retry
@@ -217,6 +219,39 @@ def test_a_damaged_manifest_is_written_anew_without_a_download(place, server, fi
     place.store.write(MANIFEST, broken)
     assert land(place, server, *files).downloaded == 0
     assert outcome(place, server) == WHOLE
+
+
+def test_a_manifest_that_must_not_be_read_is_not_taken_for_damaged(s3_proxy, s3, new_prefix, server) -> None:
+    """Written anew, it would no longer name what the listing does not give any more."""
+    earlier, later = (server.has(listed(b"x", name, name), b"x") for name in ("a.zip", "b.zip"))
+    landing = _landing_by_proxy(prefix := new_prefix(), server)
+    landing.land({(ZIPS, DAY): [earlier]})
+    before = s3.objects(prefix)
+    s3_proxy.faults.append(StoreFault(f"GET .*{MANIFEST_NAME}", 403, "AccessDenied", times=None))
+    with pytest.raises(DestinationUnusable, match="AccessDenied"):
+        landing.land({(ZIPS, DAY): [later]})
+    assert s3.objects(prefix) == before
+
+
+def test_a_manifest_that_vanishes_after_it_was_listed_is_written_anew(
+    s3_proxy, s3, new_prefix, server
+) -> None:
+    file = server.has(listed(b"x"), b"x")
+    landing = _landing_by_proxy(prefix := new_prefix(), server)
+    landing.land({(ZIPS, DAY): [file]})
+
+    def vanish(line: str) -> None:
+        if line.startswith("GET") and line.endswith(MANIFEST_NAME):
+            s3.client.delete_object(Bucket=BUCKET, Key=f"{prefix}{MANIFEST}")
+
+    s3_proxy.before = vanish
+    assert landing.land({(ZIPS, DAY): [file]})[0].downloaded == 0
+    assert {*s3.objects(prefix)} == {f"{FOLDER}/a.zip", MANIFEST}
+
+
+def _landing_by_proxy(prefix: str, server: Server) -> Landing:
+    store = open_store(f"s3://aws_proxy@{BUCKET}/{prefix}")
+    return Landing(store, server.fetch, Retry(Event()), workers=4)
 
 
 def test_what_a_manifest_names_in_vain_is_downloaded_again(place, server, files) -> None:
