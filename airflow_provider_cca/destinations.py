@@ -27,7 +27,8 @@ def open_store(destination: object, argument: str = "destination") -> Store:
     """
     from airflow_provider_cca.store import Store
 
-    url = str(destination or "").strip().removeprefix("None")
+    url = str(destination or "").strip()
+    url = "" if url == "None" else url  # a template without a value
     check_destination(url, argument)
     if url.startswith(("/", "file://")):
         # ObjectStoragePath would import every store's library first, which takes longer than a landing.

@@ -301,6 +301,8 @@ def test_wrong_arguments_from_a_template_fail_at_run_time_without_retries(sim, r
     ("destination", "says"),
     [
         ("", "set the Airflow Variable cca_storage"),
+        ("None", "set the Airflow Variable cca_storage"),
+        ("None/cca", "relative path"),
         ("some/folder", "relative path"),
         ("file://some/folder", "relative path"),
         ("/dev/null/x", "check that the destination exists"),
