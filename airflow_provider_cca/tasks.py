@@ -110,7 +110,7 @@ class CcaLandingOperator(CcaOperator):
 
     def url(self, key: str) -> str:
         """Where a key of the store is, as ObjectStoragePath takes it."""
-        return f"{str(self.destination).rstrip('/')}/{key}"
+        return f"{str(self.destination).strip().rstrip('/')}/{key}"
 
     def announce(self, context: Context, landed: Sequence[Landed]) -> None:
         """Say what has landed, in the events of the task's outlets and in its link."""

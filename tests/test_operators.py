@@ -297,6 +297,16 @@ def test_wrong_arguments_from_a_template_fail_at_run_time_without_retries(sim, r
         run(operator, day, r="cdrs")
 
 
+def test_space_around_the_destination_is_no_part_of_it(sim, run, day, tmp_path) -> None:
+    """As in an Airflow Variable that was pasted with the end of its line."""
+    operator = CcaToObjectStorageOperator(
+        task_id="t", report="cdr_compressed", destination=f" {tmp_path}/ \n"
+    )
+    result = run(operator, day)
+    assert result["manifest"] == f"{tmp_path}/cdr_compressed/creation_date={day}/_manifest.json"
+    assert Path(result["manifest"]).exists()
+
+
 @pytest.mark.parametrize(
     ("destination", "says"),
     [
