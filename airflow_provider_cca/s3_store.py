@@ -28,11 +28,12 @@ class S3Store(Store):
     def __init__(self, client: Any, root: str) -> None:
         super().__init__(root)
         self.client = client
-        self.bucket, _, self._prefix = self.root.partition("/")
+        self.bucket, _, prefix = self.root.partition("/")
+        self._start = f"{prefix}/" if prefix else ""
 
     def name(self, key: str) -> dict[str, str]:
         """Bucket and key, as the calls of S3 want them."""
-        return {"Bucket": self.bucket, "Key": f"{self._prefix}/{key}".lstrip("/")}
+        return {"Bucket": self.bucket, "Key": f"{self._start}{key}"}
 
     def sizes(self, folder: str) -> dict[str, int]:
         entries = self._objects(folder, Delimiter="/")
@@ -68,14 +69,13 @@ class S3Store(Store):
 
     def _objects(self, folder: str, **options: str) -> Iterator[tuple[str, str, dict[str, Any]]]:
         """Folder, name and entry of each object below a folder."""
-        start = f"{self._prefix}/".lstrip("/")
         with self.translated("list", folder):
             pages = self.client.get_paginator("list_objects_v2").paginate(
-                Bucket=self.bucket, Prefix=f"{start}{folder}/", **options
+                Bucket=self.bucket, Prefix=f"{self._start}{folder}/", **options
             )
             for page in pages:
                 for entry in page.get("Contents", ()):
-                    inside, _, name = entry["Key"].removeprefix(start).rpartition("/")
+                    inside, _, name = entry["Key"].removeprefix(self._start).rpartition("/")
                     if name:  # a folder that some console made is an object without one
                         yield inside, name, entry
 

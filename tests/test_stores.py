@@ -153,6 +153,18 @@ def test_an_s3_upload_of_any_size_stays_below_the_parts_that_s3_allows(s3) -> No
         assert target._part_bytes * 10_000 > 2 * 10**12
 
 
+@pytest.mark.parametrize("prefix", ["", "/first", "inside//twice", "end//", "a b+c%20é&="])
+def test_an_s3_object_is_at_the_very_url_that_the_destination_says(s3, new_prefix, prefix) -> None:
+    """Where whoever gets the path of a manifest looks for it."""
+    number = new_prefix().rstrip("/")
+    url = f"s3://aws_default@{BUCKET}/{prefix}".rstrip("/")
+    store = open_store(f"{url}/{number}" if not prefix.endswith("/") else f"{url}/{number}//")
+    store.write("a=1/b", b"content")
+    assert ObjectStoragePath(f"{url}/{number}/a=1/b").read_bytes() == b"content"
+    assert store.sizes("a=1") == {"b": 7}
+    assert store.sizes_below("a=1") == {"a=1": {"b": 7}}
+
+
 def test_a_folder_that_vanishes_under_a_writer_is_an_error_of_the_destination(tmp_path) -> None:
     store = Store.at(tmp_path / "root")
     with (
