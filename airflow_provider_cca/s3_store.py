@@ -17,6 +17,9 @@ from airflow_provider_cca.store import PART_BYTES, READ_BYTES, Store, Target
 MAX_PARTS = 9_000
 """Fewer than the 10,000 that S3 allows one upload."""
 
+PARTS_OF_A_SIZE = 100
+"""After so many parts the next may be twice as large, up to what the object's size calls for."""
+
 
 class S3Store(Store):
     """A prefix of a bucket.
@@ -91,7 +94,8 @@ class _Upload:
 
     def write(self, chunk: bytes) -> None:
         self._held += chunk
-        if len(self._held) > self._part_bytes:
+        # The listing can be wrong about the size: parts are large only after many have come.
+        if len(self._held) > min(self._part_bytes, PART_BYTES << len(self._parts) // PARTS_OF_A_SIZE):
             with self._store.translated("write", self._key):
                 self._send_part()
 

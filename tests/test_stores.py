@@ -30,6 +30,7 @@ from airflow_provider_cca.manifest import MANIFEST_NAME
 from airflow_provider_cca.models import Partition, RemoteFile
 from airflow_provider_cca.reports import Grain
 from airflow_provider_cca.retry import Retry
+from airflow_provider_cca.s3_store import MAX_PARTS, PARTS_OF_A_SIZE
 from airflow_provider_cca.simulator import Hang
 from airflow_provider_cca.store import PART_BYTES, FsspecStore, Store
 
@@ -151,6 +152,22 @@ def test_an_s3_upload_of_any_size_stays_below_the_parts_that_s3_allows(s3) -> No
     """2 TB in 9,000 parts: the size of a part grows with the object."""
     with open_store(f"s3://aws_default@{BUCKET}/many").writing("a", 2 * 10**12) as target:
         assert target._part_bytes * 10_000 > 2 * 10**12
+
+
+def test_a_size_that_is_listed_too_large_takes_no_more_memory(s3, new_prefix) -> None:
+    with open_store(f"s3://aws_default@{BUCKET}/{new_prefix()}").writing("a", 10**18) as target:
+        for _ in range(20):
+            target.write(bytes(1 << 20))
+            assert len(target._held) <= PART_BYTES
+
+
+def test_an_s3_upload_of_2_tb_has_few_enough_parts() -> None:
+    size = 2 * 10**12
+    largest, sent, parts = size // MAX_PARTS, 0, 0
+    while sent < size:
+        sent += min(largest, PART_BYTES << parts // PARTS_OF_A_SIZE)
+        parts += 1
+    assert parts < 10_000
 
 
 @pytest.mark.parametrize("prefix", ["", "/first", "inside//twice", "end//", "a b+c%20é&="])
