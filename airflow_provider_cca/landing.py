@@ -370,7 +370,8 @@ def _raise_failures(plans: Sequence[_Plan]) -> None:
     failures = {key: error for plan in plans for key, error in plan.failures.items()}
     if not failures:
         return
-    wanted = sum(len(plan.wanted) for plan in plans)
+    manifests = sum(key.endswith(f"/{MANIFEST_NAME}") for key in failures)
+    wanted = sum(len(plan.wanted) for plan in plans) + manifests
     shown = "; ".join(f"{key}: {error}" for key, error in list(failures.items())[:3])
     raise PartlyLanded(
         f"{len(failures)} of {wanted} files could not be landed"

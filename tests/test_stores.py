@@ -24,7 +24,7 @@ from test_landing import DAY, FOLDER, ZIPS, Server, listed
 from verdicts import WHOLE, Folder, truth_of
 
 from airflow_provider_cca.destinations import open_store
-from airflow_provider_cca.errors import DestinationUnusable
+from airflow_provider_cca.errors import DestinationUnusable, PartlyLanded
 from airflow_provider_cca.landing import Landed, Landing
 from airflow_provider_cca.manifest import MANIFEST_NAME
 from airflow_provider_cca.models import Partition, RemoteFile
@@ -276,6 +276,12 @@ def test_a_manifest_that_vanishes_after_it_was_listed_is_written_anew(
     s3_proxy.before = vanish
     assert landing.land({(ZIPS, DAY): [file]})[0].downloaded == 0
     assert {*s3.objects(prefix)} == {f"{FOLDER}/a.zip", MANIFEST}
+
+
+def test_a_manifest_that_cannot_be_written_counts_as_a_file(s3_proxy, new_prefix, server) -> None:
+    s3_proxy.faults.append(StoreFault(f"PUT .*{MANIFEST_NAME}", 500, times=None))
+    with pytest.raises(PartlyLanded, match="1 of 1 files could not be landed"):
+        _landing_by_proxy(new_prefix(), server).land({(ZIPS, DAY): []})
 
 
 def _landing_by_proxy(prefix: str, server: Server) -> Landing:
