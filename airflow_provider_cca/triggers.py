@@ -146,13 +146,15 @@ class CcaNewPartitionTrigger(BaseEventTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         fired: set[str] = set()
+        failures: Counter[str] = Counter()
         failed = 0
         while True:
             wait = self.poke_interval
             window = [str(partition) for partition in newest_partitions(self.grain, self.lookback)]
             fired.intersection_update(window)
             try:
-                for partition in window:
+                # One that the server cannot answer for comes last, or the others would wait for it for ever.
+                for partition in sorted(window, key=failures.__getitem__):
                     if partition in fired:
                         continue
                     sight = await asyncio.to_thread(self._look(partition).now, 1)
@@ -166,6 +168,7 @@ class CcaNewPartitionTrigger(BaseEventTrigger):
                 failed = 0
             except Exception as error:  # noqa: BLE001 - whatever it is, it must not end the watch
                 failed += 1
+                failures[partition] += 1
                 wait = self._pause(failed, error)
             await asyncio.sleep(wait)
 
