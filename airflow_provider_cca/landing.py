@@ -25,6 +25,7 @@ from airflow_provider_cca.errors import (
     Closed,
     DestinationUnusable,
     PartlyLanded,
+    StoreError,
     WrongChecksum,
     WrongSize,
 )
@@ -303,6 +304,7 @@ class Landing:
         """Write our entries, and those that another task has put there since we looked."""
         with self.store.lock(plan.folder):
             manifest, present = self._look(plan.folder)
+            self._refuse_clashes(plan, ours, manifest)
             taken = {entry.key for entry in ours} | plan.known.keys()
             theirs = [
                 entry
@@ -313,6 +315,33 @@ class Landing:
             content = _manifest_of(plan.scope, plan.partition, entries).to_json()
             self.retry.call(lambda: self.store.write(f"{plan.folder}/{MANIFEST_NAME}", content))
         return entries
+
+    def _refuse_clashes(self, plan: _Plan, ours: Sequence[LandedFile], manifest: Manifest | None) -> None:
+        """Raise StoreError when another task has put another file of the same name at one of our keys.
+
+        Neither must claim what the other has written over. The next attempt sees the other's entry, and
+        chooses another key.
+        """
+        named = {entry.key: (entry.id, entry.name) for entry in ours}
+        clashes = [
+            entry
+            for entry in (manifest.files if manifest else ())
+            if entry.key not in plan.known
+            and named.get(entry.key, (entry.id, entry.name)) != (entry.id, entry.name)
+        ]
+        if not clashes or not manifest:
+            return
+        lost = [
+            e for e in clashes if self.retry.call(partial(self.store.md5, f"{plan.folder}/{e.key}")) != e.md5
+        ]
+        if lost:
+            entries = [entry for entry in manifest.files if entry not in lost]
+            content = _manifest_of(plan.scope, plan.partition, entries).to_json()
+            self.retry.call(lambda: self.store.write(f"{plan.folder}/{MANIFEST_NAME}", content))
+        raise StoreError(
+            f"another task has landed another file at {plan.folder}/{clashes[0].key} meanwhile: land this "
+            f"partition again, in one task{'; what was there is gone' if lost else ''}"
+        )
 
 
 def verified(chunks: Iterator[bytes], file: RemoteFile) -> Generator[bytes]:

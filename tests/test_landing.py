@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from hashlib import md5
 from pathlib import Path
@@ -342,3 +343,29 @@ def test_a_cut_site_list_is_fetched_again_and_never_lands(tmp_path) -> None:
     with pytest.raises(TruncatedSnapshot, match="Total:2 but has 1 rows"):
         snapshot(tmp_path, *[cut] * 6)
     assert (tmp_path / SNAPSHOT).read_bytes() == whole
+
+
+def test_two_files_of_one_name_in_two_tasks_at_once_are_never_taken_for_each_other(tmp_path, server) -> None:
+    """One of them holds the key; the manifest does not say that it holds the other's bytes."""
+    one, two = (server.has(listed(body, "a.zip", body.decode()), body) for body in (b"one", b"two"))
+    meeting = Barrier(2)
+
+    def fetch(file: RemoteFile) -> Iterator[bytes]:
+        meeting.wait(10)
+        yield from server.fetch(file)
+
+    def act(file: RemoteFile) -> object:
+        try:
+            return Landing(Store.at(tmp_path), fetch, Retry(Event()), workers=1).land({(ZIPS, DAY): [file]})
+        except PartlyLanded as error:
+            return error
+
+    with ThreadPoolExecutor(2) as pool:
+        ends = list(pool.map(act, (one, two)))
+    (failed,) = (end for end in ends if isinstance(end, PartlyLanded))
+    assert failed.retryable
+    for entry in manifest(tmp_path)["files"]:
+        assert md5((tmp_path / FOLDER / entry["key"]).read_bytes()).hexdigest() == entry["md5"]
+    Landing(Store.at(tmp_path), server.fetch, Retry(Event()), workers=1).land({(ZIPS, DAY): [one, two]})
+    assert {body for key, body in tree(tmp_path).items() if key.endswith(".zip")} == {b"one", b"two"}
+    assert len(manifest(tmp_path)["files"]) == 2
