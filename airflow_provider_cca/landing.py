@@ -303,17 +303,22 @@ class Landing:
     def _write_manifest(self, plan: _Plan, ours: Sequence[LandedFile]) -> tuple[LandedFile, ...]:
         """Write our entries, and those that another task has put there since we looked."""
         with self.store.lock(plan.folder):
-            manifest, present = self._look(plan.folder)
-            self._refuse_clashes(plan, ours, manifest)
-            taken = {entry.key for entry in ours} | plan.known.keys()
-            theirs = [
-                entry
-                for entry in (manifest.files if manifest else ())
-                if entry.key not in taken and present.get(entry.key) == entry.size
-            ]
-            entries = _by_key((*ours, *theirs))
-            content = _manifest_of(plan.scope, plan.partition, entries).to_json()
-            self.retry.call(lambda: self.store.write(f"{plan.folder}/{MANIFEST_NAME}", content))
+            return self.retry.call(partial(self._merge_manifest, plan, ours))
+
+    def _merge_manifest(self, plan: _Plan, ours: Sequence[LandedFile]) -> tuple[LandedFile, ...]:
+        """Raises StoreError when another task writes it meanwhile: then it is to be merged again."""
+        objects = self.store.objects_below(plan.folder).get(plan.folder, {})
+        manifest, present = self._look(plan.folder, {name: one.size for name, one in objects.items()})
+        self._refuse_clashes(plan, ours, manifest)
+        taken = {entry.key for entry in ours} | plan.known.keys()
+        theirs = [
+            entry
+            for entry in (manifest.files if manifest else ())
+            if entry.key not in taken and present.get(entry.key) == entry.size
+        ]
+        entries = _by_key((*ours, *theirs))
+        content = _manifest_of(plan.scope, plan.partition, entries).to_json()
+        self.store.replace(f"{plan.folder}/{MANIFEST_NAME}", content, objects.get(MANIFEST_NAME))
         return entries
 
     def _refuse_clashes(self, plan: _Plan, ours: Sequence[LandedFile], manifest: Manifest | None) -> None:
@@ -340,7 +345,8 @@ class Landing:
             self.retry.call(lambda: self.store.write(f"{plan.folder}/{MANIFEST_NAME}", content))
         raise StoreError(
             f"another task has landed another file at {plan.folder}/{clashes[0].key} meanwhile: land this "
-            f"partition again, in one task{'; what was there is gone' if lost else ''}"
+            f"partition again, in one task{'; what was there is gone' if lost else ''}",
+            most_attempts=1,
         )
 
 

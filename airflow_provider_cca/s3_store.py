@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from airflow_provider_cca.entries import StoredObject, stored
+from airflow_provider_cca.errors import StoreError
 from airflow_provider_cca.store import PART_BYTES, READ_BYTES, Store, Target
 
 MAX_PARTS = 9_000
@@ -19,6 +20,11 @@ MAX_PARTS = 9_000
 
 PARTS_OF_A_SIZE = 100
 """After so many parts the next may be twice as large, up to what the object's size calls for."""
+
+
+_CHANGED = {"PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey", "412", "409"}
+_NO_CONDITIONS = {"NotImplemented", "501"}
+"""What is said by stores that cannot write on a condition; others pass over it."""
 
 
 class S3Store(Store):
@@ -69,6 +75,21 @@ class S3Store(Store):
             yield upload
         finally:
             upload.discard()
+
+    def replace(self, key: str, content: bytes, before: StoredObject | None) -> None:
+        condition = {} if before else {"IfNoneMatch": "*"}
+        if before and before.md5:  # its ETag; Ceph wants it unquoted
+            condition = {"IfMatch": before.md5}
+        with self.translated("write", key):
+            try:
+                self.client.put_object(**self.name(key), Body=content, **condition)
+            except self.client.exceptions.ClientError as error:
+                code = error.response["Error"]["Code"]
+                if code in _CHANGED:
+                    raise StoreError(f"{self.path(key)} was written by another task meanwhile") from error
+                if code not in _NO_CONDITIONS:
+                    raise
+                self.write(key, content)
 
     def _objects(self, folder: str, **options: str) -> Iterator[tuple[str, str, dict[str, Any]]]:
         """Folder, name and entry of each object below a folder."""

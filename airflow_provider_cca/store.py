@@ -125,6 +125,13 @@ class Store(ABC):
             target.write(content)
             target.publish()
 
+    def replace(self, key: str, content: bytes, before: StoredObject | None) -> None:
+        """Write a small object that was `before`, or was not there.
+
+        Raises StoreError when somebody else has written it since, where the store can tell.
+        """
+        self.write(key, content)
+
     def sweep(self, folder: str, names: Iterable[str]) -> None:  # noqa: B027 - most have nothing to sweep
         """Remove what killed writers left among the names in a folder. Object stores show no such thing."""
 

@@ -32,7 +32,7 @@ from airflow_provider_cca.reports import Grain
 from airflow_provider_cca.retry import Retry
 from airflow_provider_cca.s3_store import MAX_PARTS, PARTS_OF_A_SIZE
 from airflow_provider_cca.simulator import Hang
-from airflow_provider_cca.store import PART_BYTES, FsspecStore, Store
+from airflow_provider_cca.store import PART_BYTES, FsspecStore, LocalStore, Store
 
 SMALL, LARGE = 20_000, 2 * PART_BYTES + 7  # the large ones take three parts
 MANIFEST = f"{FOLDER}/_manifest.json"
@@ -324,6 +324,31 @@ def test_a_landing_that_began_earlier_does_not_hide_what_a_later_one_landed(plac
     Landing(place.store, fetch, Retry(Event()), workers=1).land({(ZIPS, DAY): files})
     named = {entry["key"] for entry in json.loads(place.objects()[MANIFEST])["files"]}
     assert named == {"a.zip", "b.zip", "large.zip"}
+
+
+def test_parts_of_a_partition_that_end_at_the_same_time_are_all_in_the_manifest(place, server) -> None:
+    if isinstance(place.store, FsspecStore) and not isinstance(place.store, LocalStore):
+        pytest.skip("no lock, and no writing on a condition")
+    files = [server.has(listed(b"x", name, name), b"x") for name in "abcdefgh"]
+    meeting = Barrier(len(files))
+
+    def fetch(file: RemoteFile) -> Iterator[bytes]:
+        meeting.wait(30)
+        yield from server.fetch(file)
+
+    landing = Landing(place.store, fetch, Retry(Event(), attempts=20), workers=1)
+    with ThreadPoolExecutor(len(files)) as pool:
+        list(pool.map(lambda file: landing.land({(ZIPS, DAY): [file]}), files))
+    assert {entry["key"] for entry in json.loads(place.objects()[MANIFEST])["files"]} == {*"abcdefgh"}
+
+
+def test_a_store_that_cannot_write_on_a_condition_is_written_without(
+    s3_proxy, s3, new_prefix, server
+) -> None:
+    file = server.has(listed(b"x"), b"x")
+    s3_proxy.faults.append(StoreFault(f"PUT .*{MANIFEST_NAME}", 501, "NotImplemented"))
+    _landing_by_proxy(prefix := new_prefix(), server).land({(ZIPS, DAY): [file]})
+    assert {*s3.objects(prefix)} == {f"{FOLDER}/a.zip", MANIFEST}
 
 
 def test_what_a_killed_landing_left_is_swept_by_the_next(tmp_path, server, files) -> None:
