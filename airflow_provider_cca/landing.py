@@ -211,11 +211,13 @@ class Landing:
         listed: Mapping[Scope, Sizes],
     ) -> _Plan:
         folder = folder_of(scope, partition)
-        known = listed[scope].get(folder, {}) if scope in listed else None
-        before, present = self._look(folder, known)
-        self.store.sweep(folder, present)
-        wanted = assign_keys(files, before.files if before else ())
-        return _Plan(scope, partition, folder, before, present, wanted)
+        plan = _Plan(scope, partition, folder, None, {}, [])
+        with self._failures_kept(plan, MANIFEST_NAME):
+            known = listed[scope].get(folder, {}) if scope in listed else None
+            plan.before, plan.present = self._look(folder, known)
+            self.store.sweep(folder, plan.present)
+            plan.wanted = assign_keys(files, plan.before.files if plan.before else ())
+        return plan
 
     def _look(
         self, folder: str, present: Mapping[str, int] | None = None
@@ -264,12 +266,18 @@ class Landing:
     def _land_file(self, plan: _Plan, file: RemoteFile, name: str) -> bool:
         """Whether it had to be downloaded; a whole file that no manifest names yet is taken as it is."""
         key = f"{plan.folder}/{name}"
-        complete = plan.present.get(name) == file.size
-        if complete and self.retry.call(lambda: self.store.md5(key)) == file.md5:
+        if plan.present.get(name) == file.size and self._holds(key, file.md5):
             self.progress.spare(file.size)
             return False
         self.retry.call(lambda: self._transfer(file, key))
         return True
+
+    def _holds(self, key: str, md5: str) -> bool:
+        """Whether an object has this content; one that is gone since it was listed has none."""
+        try:
+            return self.retry.call(lambda: self.store.md5(key)) == md5
+        except DestinationUnusable:
+            return False
 
     def _transfer(self, file: RemoteFile, key: str) -> None:
         started = time.monotonic()

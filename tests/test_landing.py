@@ -221,6 +221,37 @@ def test_a_manifest_that_cannot_be_written_holds_back_its_own_partition_alone(tm
     assert (tmp_path / "cdr_compressed/creation_date=2026-03-02/_manifest.json").is_file()
 
 
+def test_a_folder_that_cannot_be_listed_holds_back_its_own_partition_alone(tmp_path, server) -> None:
+    days = [Partition.parse(f"2026-03-0{day}", Grain.DAY) for day in (1, 2)]
+    partitions = {(ZIPS, day): [server.has(listed(b"x", id_=str(day)), b"x")] for day in days}
+
+    class Failing(LocalStore):
+        def sizes(self, folder: str) -> dict[str, int]:
+            if folder == FOLDER:
+                raise StoreError("503 slow down")
+            return super().sizes(folder)
+
+    store = Failing(LocalFileSystem(), str(tmp_path))
+    with pytest.raises(PartlyLanded, match="503 slow down"):
+        Landing(store, server.fetch, Retry(Event()), workers=1).land(partitions)
+    assert (tmp_path / "cdr_compressed/creation_date=2026-03-02/_manifest.json").is_file()
+
+
+def test_an_object_that_vanishes_after_it_was_listed_is_downloaded(tmp_path, server, land) -> None:
+    file = server.has(listed(b"content"), b"content")
+    (tmp_path / FOLDER).mkdir(parents=True)
+    (tmp_path / FOLDER / "a.zip").write_bytes(b"content")
+
+    class Forgetful(LocalStore):
+        def md5(self, key: str) -> str:
+            Path(self.path(key)).unlink()
+            return super().md5(key)
+
+    store = Forgetful(LocalFileSystem(), str(tmp_path))
+    (done,) = Landing(store, server.fetch, Retry(Event()), workers=1).land({(ZIPS, DAY): [file]})
+    assert done.downloaded == 1
+
+
 def test_recovered_files_join_what_has_landed(tmp_path, server, land) -> None:
     one, two = server.has(listed(b"one"), b"one"), server.has(listed(b"two", "b.zip", "2"), b"two")
     land(one)

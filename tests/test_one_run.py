@@ -19,8 +19,14 @@ from packaging.version import Version
 from airflow_provider_cca.simulator import Simulator
 
 ROOT = Path(__file__).parent.parent
-HAS_KEYS_OF_EVENTS = Version(airflow.sdk.__version__) >= Version("1.3")
+SDK = Version(airflow.sdk.__version__)
+HAS_KEYS_OF_EVENTS = Version("1.3") <= SDK
 """The SDK of Airflow 3.3: a task can give its events partition keys."""
+
+pytestmark = pytest.mark.skipif(
+    SDK.release[:2] == (1, 2),
+    reason="dag.test() of Airflow 3.2 fails in its own API with the FastAPI that pip chooses",
+)
 
 BY_PARTITION = """
 from airflow.sdk import DAG, PartitionedAssetTimetable, task
