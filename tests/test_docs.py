@@ -5,14 +5,16 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
+import runpy
 import shlex
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import airflow
 import airflow.sdk
+import pendulum
 import pytest
 from airflow.cli.cli_parser import get_parser
 from airflow.sdk import Connection
@@ -20,6 +22,9 @@ from airflow.sdk import Connection
 from airflow_provider_cca import errors, form, hooks, operators, sensors
 from airflow_provider_cca.config import CcaConfig
 from airflow_provider_cca.reports import REPORTS
+from airflow_provider_cca.simulator import Simulator, World
+from airflow_provider_cca.simulator.__main__ import arguments
+from airflow_provider_cca.simulator.faults import Fault
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")] + sorted(
@@ -28,6 +33,8 @@ PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")
 MAP = (ROOT / "docs/api-coverage.md").read_text()
 README = (ROOT / "README.md").read_text()
 CONNECTION = (ROOT / "docs/connection.md").read_text()
+OPERATORS = (ROOT / "docs/operators.md").read_text()
+TESTING = (ROOT / "docs/testing.md").read_text()
 
 
 BLOCKS = [
@@ -77,20 +84,96 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
     assert [link for link in links if not (page.parent / link).exists()] == []
 
 
+def public_classes() -> list[type]:
+    """The operators and the sensor, without what they share."""
+    shared = (operators.CcaOperator, operators.CcaLandingOperator)
+    found = [c for name, c in vars(operators).items() if re.fullmatch("Cca.+Operator", name)]
+    return [*(cls for cls in found if cls not in shared), sensors.CcaFilesSensor]
+
+
+def own_arguments(cls: Any) -> list[str]:
+    names = inspect.signature(cls.__init__).parameters
+    return [name for name in names if name not in {"self", "kwargs"}]
+
+
 def test_the_readme_names_every_operator_and_its_arguments() -> None:
-    classes = [c for n, c in vars(operators).items() if re.fullmatch("Cca.+Operator", n)] + [
-        sensors.CcaFilesSensor
-    ]
-    for cls in classes:
-        if cls in (operators.CcaOperator, operators.CcaLandingOperator):
-            continue
+    for cls in public_classes():
         assert f"`{cls.__name__}`" in README
-        own = [
-            p
-            for p in inspect.signature(cls.__init__).parameters
-            if p not in {"self", "kwargs", "poke_interval"}
-        ]
-        assert [p for p in own if f"`{p}`" not in README] == []
+        own = [name for name in own_arguments(cls) if name != "poke_interval"]
+        assert [name for name in own if f"`{name}`" not in README] == []
+
+
+@pytest.mark.parametrize("cls", public_classes(), ids=lambda cls: cls.__name__)
+def test_the_page_of_the_operators_names_each_with_its_arguments(cls: Any) -> None:
+    """In the section of the class, or in that of what all have in common."""
+    sections = dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", OPERATORS, re.S | re.M))
+    told = sections[cls.__name__] + sections["What all have in common"]
+    assert [name for name in own_arguments(cls) if f"`{name}`" not in told] == []
+
+
+@pytest.mark.parametrize("cls", public_classes(), ids=lambda cls: cls.__name__)
+def test_the_page_of_the_operators_says_what_is_templated(cls: Any) -> None:
+    section = OPERATORS.split(f"\n## {cls.__name__}\n")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| (`.+?) \|.*\| (yes|no) \|$", section, re.M)
+    told = {name for names, answer in rows if answer == "yes" for name in re.findall(r"`(\w+)`", names)}
+    # The one field that cannot have the name of its argument.
+    assert told == {"dry_run" if name == "only_look" else name for name in cls.template_fields}
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.name)
+def test_the_readme_leads_to_every_page(page: Path) -> None:
+    assert f"(docs/{page.name})" in README
+
+
+def headings(page: Path) -> set[str]:
+    """The anchors that GitHub gives to the headings of a page."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.S | re.M)
+    titles = re.findall(r"^#+ (.+)$", text, re.M)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_to_a_heading_lead_to_one(page: Path) -> None:
+    links = re.findall(r"\]\((?!https?://)([^)#]*)#([^)]+)\)", page.read_text())
+    places = [(page.parent / name if name else page, anchor) for name, anchor in links]
+    assert [anchor for target, anchor in places if anchor not in headings(target)] == []
+
+
+def test_the_page_of_the_simulator_names_every_option_fault_and_argument() -> None:
+    help_text = subprocess.run(
+        [sys.executable, "-m", "airflow_provider_cca.simulator", "--help"],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    ).stdout
+    options = set(re.findall(r"(?<!\S)--[a-z-]+", help_text)) - {"--help"}
+    assert len(options) > 10
+    assert [option for option in options if f"`{option}`" not in TESTING] == []
+    kinds = [kind.__name__ for kind in get_args(Fault)]
+    assert [kind for kind in kinds if f"`{kind}(" not in TESTING] == []
+    arguments = [*inspect.signature(Simulator).parameters, *inspect.signature(World).parameters]
+    left_out = {"host", "download_hosts", "port", "exposed", "world", "world_options"}
+    assert [name for name in arguments if name not in left_out and f"`{name}`" not in TESTING] == []
+
+
+COMMANDS = [
+    (page, line)
+    for page in PAGES
+    for block in re.findall(r"^```shell\n(.*?)^```", page.read_text().replace("\\\n", ""), re.S | re.M)
+    for line in block.splitlines()
+    if re.match(r"(airflow|python -m airflow_provider_cca\.simulator) ", line)
+]
+"""Page and text of each command of Airflow's, or of ours, in the documentation."""
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: f"{command[0].name}: {command[1]:.40}")
+def test_every_command_is_one_that_there_is(command: tuple[Path, str]) -> None:
+    words = shlex.split(command[1], comments=True)
+    if words[0] == "airflow":
+        assert callable(get_parser().parse_args(words[1:]).func)
+    else:
+        assert arguments(words[3:]).port
 
 
 def test_the_readme_names_every_report_and_every_extra_of_the_connection() -> None:
@@ -135,14 +218,17 @@ def test_the_readme_says_what_to_do_about_every_error() -> None:
     assert {name for name in leaves if f"`{name}`" not in README} == set()
 
 
-def test_the_readmes_test_passes(tmp_path: Path) -> None:
-    (code,) = [
-        block for block in re.findall(r"```python\n(.*?)```", README, re.S) if "cca_simulator" in block
-    ]
-    (tmp_path / "test_readme.py").write_text(code)
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_readme.py"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
-    assert "1 passed" in done.stdout, done.stdout + done.stderr
+@pytest.mark.parametrize("page", ["README.md", "docs/testing.md"])
+def test_the_tests_in_the_documentation_pass(page: str, tmp_path: Path) -> None:
+    blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / page).read_text(), re.S | re.M)
+    tests = [block for block in blocks if "\ndef test_" in block]
+    for number, code in enumerate(tests):
+        (tmp_path / f"test_{number}.py").write_text(code)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "."]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    count = sum(block.count("\ndef test_") for block in tests)
+    assert count
+    assert f"{count} passed" in done.stdout, done.stdout + done.stderr
 
 
 def test_the_readmes_dag_is_a_dag(tmp_path: Path) -> None:
@@ -163,6 +249,86 @@ def test_every_block_of_python_runs(block: tuple[Path, int, str]) -> None:
     exec(compile(code, f"{page.name}, block {number}", "exec"), namespace)
     for dag in (value for value in namespace.values() if isinstance(value, airflow.sdk.DAG)):
         assert as_airflow_stores_it(dag)["dag"]["dag_id"] == dag.dag_id
+
+
+def recipe(name: str) -> airflow.sdk.DAG:
+    """The DAG of that id in docs/recipes.md."""
+    (code,) = [code for page, _, code in BLOCKS if page.name == "recipes.md" and f'"{name}"' in code]
+    namespace: dict[str, Any] = {"__name__": name}
+    exec(compile(code, "recipes.md", "exec"), namespace)
+    return namespace["dag"]
+
+
+def test_the_recipe_of_a_warehouse_copies_the_files_that_landed(sim: Simulator, run: Any, tmp_path) -> None:
+    dag = recipe("customer_peak_ports_to_warehouse")
+    month = sim.now().replace(day=1).date().isoformat()
+    sim.world.add("peak_port_monthly", month, b"a,b", level="customer", name="O'Hara.csv")
+    land = operators.CcaToObjectStorageOperator(
+        task_id="land", report="peak_port_monthly", level="customer", destination=f"file://{tmp_path}"
+    )
+    statement = dag.get_task("statement").python_callable(run(land, month)["manifest"])
+    assert statement.startswith(
+        f"COPY INTO stage_peak_ports FROM '@cca/peak_port_monthly/level=customer/creation_month={month[:7]}/'"
+    )
+    assert "'O''Hara.csv'" in statement
+
+
+def test_the_recipe_of_another_teams_landing_waits_for_its_manifest(
+    sim: Simulator, run: Any, day: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dag = recipe("use_their_landing")
+    landed = dag.get_task("landed").python_callable
+    landed.__globals__["FOLDER"] = f"file://{tmp_path}/cdr_compressed"
+    moment = pendulum.parse(day)
+    assert not landed(logical_date=moment)
+    run(
+        operators.CcaToObjectStorageOperator(
+            task_id="land", report="cdr_compressed", destination=str(tmp_path)
+        ),
+        day,
+    )
+    found = landed(logical_date=moment)
+    assert found
+    dag.get_task("load").python_callable(found.xcom_value)
+    (file, *_) = sim.truth("cdr_compressed", day, day)
+    assert file.name in capsys.readouterr().out
+
+
+def test_the_recipes_hand_on_what_they_list(sim: Simulator, run: Any, day: str, tmp_path: Path) -> None:
+    """Files that were picked, also none of them; and the new ones of a site."""
+    large = recipe("large_zips_alone").get_task("large").python_callable
+    dag = recipe("new_call_records")
+    assert dag.get_task("new").partial_kwargs["by"] == "new"
+    files = run(operators.CcaListFilesOperator(task_id="list", report="cdr_compressed"), day)
+    picked = large([file | {"size": size} for file in files for size in (9_999, 10_000)])
+    assert [file["size"] for file in picked] == [10_000] * len(files)
+    land = operators.CcaDownloadFilesOperator(task_id="land", files=[], destination=str(tmp_path))
+    assert run(land, day) == {"partitions": 0, "files": 0, "bytes": 0, "downloaded": 0}
+
+
+def test_the_recipe_of_a_month_of_days_asks_for_the_month_before() -> None:
+    land = recipe("month_of_daily_peak_ports").get_task("land")
+    land.render_template_fields({"logical_date": pendulum.datetime(2026, 3, 2, 9)})
+    assert (land.partition, land.partition_end) == ("2026-02-01", "2026-02-28")
+
+
+def test_the_dag_to_copy_has_its_connection_everywhere() -> None:
+    (code,) = [code for page, _, code in BLOCKS if page.name == "dags.md"]
+    namespace: dict[str, Any] = {}
+    exec(compile(code, "dags.md", "exec"), namespace)
+    assert {(task.cca_conn_id, task.pool) for task in namespace["dag"].tasks} == {("cca_europe", "cca")}
+
+
+def test_the_page_of_the_dags_has_the_params_and_limits_of_each() -> None:
+    text = (ROOT / "docs/dags.md").read_text()
+    rows = re.findall(r"^\| \[`(\w+)`\]\(\.\./(.+?)\) \| .*? \| (.*?) \| (.*?) \|$", text, re.M)
+    assert {path for _, path, _, _ in rows} == {
+        str(path.relative_to(ROOT)) for path in (ROOT / "dags").rglob("*.py")
+    }
+    for name, path, params, limit in rows:
+        dag = runpy.run_path(str(ROOT / path))["dag"]
+        assert (dag.dag_id, set(re.findall(r"`(\w+)`", params))) == (name, set(dag.params))
+        assert limit in {str(dag.max_active_runs), "Airflow's default"}
 
 
 def as_airflow_stores_it(dag: airflow.sdk.DAG) -> dict[str, Any]:
