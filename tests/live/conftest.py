@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+
 import pytest
 
 from airflow_provider_cca.simulator import Simulator
@@ -27,6 +29,12 @@ def store(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def airflow(cca, store, tmp_path_factory):
+    with _airflow(cca, store, tmp_path_factory.mktemp("airflow")) as stack:
+        yield stack
+
+
+@pytest.fixture(scope="session")
 def metrics():
     """Settings for Airflow's metrics, and the socket at which they arrive."""
     with statsd() as settings_and_socket:
@@ -34,8 +42,15 @@ def metrics():
 
 
 @pytest.fixture(scope="session")
-def airflow(cca, store, metrics, tmp_path_factory):
-    home = tmp_path_factory.mktemp("airflow")
+def telling_airflow(cca, store, metrics, tmp_path_factory):
+    """One that tells OpenLineage and statsd of its tasks, which takes each of them several times as long."""
+    home = tmp_path_factory.mktemp("telling")
+    with _airflow(cca, store, home, **lineage(home), **metrics[0]) as stack:
+        yield stack
+
+
+@contextmanager
+def _airflow(cca, store, home, **settings):
     hurry(home)
     with (
         children(home) as processes,
@@ -45,7 +60,7 @@ def airflow(cca, store, metrics, tmp_path_factory):
             storage=store,
             scheduled=False,
             # What is looked for in all that Airflow stores must not be there at the most talkative level.
-            settings=SETTINGS | {"AIRFLOW__LOGGING__LOGGING_LEVEL": "DEBUG"} | lineage(home) | metrics[0],
+            settings=SETTINGS | {"AIRFLOW__LOGGING__LOGGING_LEVEL": "DEBUG"} | settings,
         ) as stack,
     ):
         yield stack

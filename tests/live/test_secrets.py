@@ -1,6 +1,6 @@
 """Nothing that Airflow stores at DEBUG holds the password or a token, even if the server repeats them to us.
 
-Other live tests leave their traces in the same Airflow: those are searched, too.
+The Airflow of the other live tests is searched as well, with all the traces that they left.
 """
 
 from __future__ import annotations
@@ -90,48 +90,48 @@ def _before(text: str, at: int) -> str:
 
 
 @pytest.fixture(scope="module")
-def waited(cca, airflow):
+def waited(cca, telling_airflow):
     """A run that waits while the server gossips, then lands; and what the database held meanwhile."""
-    airflow.unpause(DAG)
+    telling_airflow.unpause(DAG)
     # The sensor's look, then the triggerer's: looks that fail, and some that say to wait longer.
     with Gossip(cca, listing_of(WAITED_FOR), (403, 500, 503, *[403] * 1000)) as gossip:
-        run_id = airflow.api.trigger(DAG, {"partition": str(WAITED_FOR)})
-        wait_until("the triggerer", lambda: gossip.told > 4, SECONDS, watch=airflow.processes.check)
-        meanwhile = list(rows(airflow))
-    assert ended(airflow, run_id) == "success"
+        run_id = telling_airflow.api.trigger(DAG, {"partition": str(WAITED_FOR)})
+        wait_until("the triggerer", lambda: gossip.told > 4, SECONDS, watch=telling_airflow.processes.check)
+        meanwhile = list(rows(telling_airflow))
+    assert ended(telling_airflow, run_id) == "success"
     return run_id, meanwhile
 
 
 @pytest.fixture(scope="module")
-def turned_away(cca, airflow, waited):
+def turned_away(cca, telling_airflow, waited):
     """A run whose wait ends with an error, which the triggerer hands to the task through the database."""
     meanwhile: set[tuple[str, str]] = set()
     with Gossip(cca, listing_of(TURNED_AWAY), (403, 500, 406)) as gossip:
-        run_id = airflow.api.trigger(DAG, {"partition": str(TURNED_AWAY)})
-        look = partial(rows, airflow, "task_instance", "trigger")
-        assert ended(airflow, run_id, lambda: meanwhile.update(look())) == "failed"
+        run_id = telling_airflow.api.trigger(DAG, {"partition": str(TURNED_AWAY)})
+        look = partial(rows, telling_airflow, "task_instance", "trigger")
+        assert ended(telling_airflow, run_id, lambda: meanwhile.update(look())) == "failed"
     assert gossip.told == 3
     return run_id, meanwhile
 
 
 @pytest.fixture(scope="module")
-def refused(cca, airflow, turned_away):
+def refused(cca, telling_airflow, turned_away):
     """A run whose download is refused for good."""
     (file, *_) = cca.truth(REPORT, REFUSED, REFUSED)
     with Gossip(cca, Match(path=f"/{file.id}$"), (500, 401, 503, 406)) as gossip:
-        run_id = airflow.api.trigger(DAG, {"partition": str(REFUSED)})
-        assert ended(airflow, run_id) == "failed"
+        run_id = telling_airflow.api.trigger(DAG, {"partition": str(REFUSED)})
+        assert ended(telling_airflow, run_id) == "failed"
     assert gossip.told == 4
     return run_id
 
 
 @pytest.fixture(scope="module")
-def locked(cca, airflow, refused):
+def locked(cca, telling_airflow, refused):
     """A run whose password is wrong."""
     cca.accounts[cca.account] = "changed since"
     with Gossip(cca, Match(call="token"), (500, 401)) as gossip:
-        run_id = airflow.api.trigger(DAG, {"partition": str(LOCKED)})
-        assert ended(airflow, run_id) == "failed"
+        run_id = telling_airflow.api.trigger(DAG, {"partition": str(LOCKED)})
+        assert ended(telling_airflow, run_id) == "failed"
     cca.accounts[cca.account] = cca.password
     assert gossip.told == 2
     return run_id
@@ -141,32 +141,36 @@ def listing_of(day: date) -> Match:
     return Match(call=REPORT, query={"creationStartDate": f"{day:%m%d%Y}"})
 
 
-def ended(airflow, run_id: str, look: Callable[[], None] = lambda: None) -> str:
+def ended(telling_airflow, run_id: str, look: Callable[[], None] = lambda: None) -> str:
     """The state in which the run ends; `look` is called again and again until then."""
 
     def state() -> str | None:
         look()
-        state = airflow.api.run(DAG, run_id)["state"]
+        state = telling_airflow.api.run(DAG, run_id)["state"]
         return state if state in FINISHED else None
 
-    return wait_until("the run", state, SECONDS, watch=airflow.processes.check)
+    return wait_until("the run", state, SECONDS, watch=telling_airflow.processes.check)
 
 
-def log_of(airflow, run_id: str, task_id: str) -> list[dict]:
-    log = airflow.task_log(airflow.api.task(DAG, run_id, task_id))
+def log_of(telling_airflow, run_id: str, task_id: str) -> list[dict]:
+    log = telling_airflow.task_log(telling_airflow.api.task(DAG, run_id, task_id))
     return [json.loads(line) for line in log.read_text().splitlines()]
 
 
 def test_the_server_did_repeat_secrets_and_the_logs_show_that_they_were_hidden(
-    airflow, turned_away, refused, locked
+    telling_airflow, turned_away, refused, locked
 ):
-    assert "Authorization: Bearer *** from" in json.dumps(log_of(airflow, turned_away[0], "wait_for_files"))
-    assert "Authorization: Bearer *** from" in json.dumps(log_of(airflow, refused, "land_files"))
-    assert "with ***" in json.dumps(log_of(airflow, locked, "wait_for_files"))
+    assert "Authorization: Bearer *** from" in json.dumps(
+        log_of(telling_airflow, turned_away[0], "wait_for_files")
+    )
+    assert "Authorization: Bearer *** from" in json.dumps(log_of(telling_airflow, refused, "land_files"))
+    assert "with ***" in json.dumps(log_of(telling_airflow, locked, "wait_for_files"))
 
 
-def test_the_logs_are_those_of_debug(airflow, refused):
-    ours = [line for line in log_of(airflow, refused, "land_files") if "cca" in line.get("logger", "")]
+def test_the_logs_are_those_of_debug(telling_airflow, refused):
+    ours = [
+        line for line in log_of(telling_airflow, refused, "land_files") if "cca" in line.get("logger", "")
+    ]
     assert "debug" in {line["level"] for line in ours}
 
 
@@ -181,18 +185,19 @@ def test_no_row_of_the_database_holds_a_secret_while_a_run_waits(cca, waited, tu
     assert Secrets(cca).found(turned_away[1]) == []
 
 
-def test_no_row_of_the_database_holds_a_secret_in_the_end(cca, airflow, locked):
-    assert Secrets(cca).found(rows(airflow)) == []
+def test_no_row_of_the_database_holds_a_secret_in_the_end(cca, airflow, telling_airflow, locked):
+    assert Secrets(cca).found([*rows(airflow), *rows(telling_airflow)]) == []
 
 
-def test_no_log_and_no_other_file_holds_a_secret(cca, airflow, locked):
-    assert Secrets(cca).found(files(airflow.processes.home)) == []
+def test_no_log_and_no_other_file_holds_a_secret(cca, airflow, telling_airflow, locked):
+    homes = [stack.processes.home for stack in (airflow, telling_airflow)]
+    assert Secrets(cca).found(files(*homes)) == []
 
 
-def test_openlineage_was_told_of_runs_that_wait_land_and_fail(airflow, waited, turned_away, refused):
+def test_openlineage_was_told_of_runs_that_wait_land_and_fail(telling_airflow, waited, turned_away, refused):
     told = {
         (facets["airflow"]["dagRun"]["run_id"], facets["airflow"]["task"]["task_id"], event["eventType"])
-        for event in events(airflow.processes.home)
+        for event in events(telling_airflow.processes.home)
         if "airflow" in (facets := event["run"]["facets"])
     }
     assert {
@@ -204,13 +209,13 @@ def test_openlineage_was_told_of_runs_that_wait_land_and_fail(airflow, waited, t
     } <= told
 
 
-def test_openlineage_was_told_errors_from_which_secrets_were_taken(airflow, turned_away, refused):
-    errors = [event["run"]["facets"].get("errorMessage") for event in events(airflow.processes.home)]
+def test_openlineage_was_told_errors_from_which_secrets_were_taken(telling_airflow, turned_away, refused):
+    errors = [event["run"]["facets"].get("errorMessage") for event in events(telling_airflow.processes.home)]
     assert json.dumps(errors).count("Authorization: Bearer *** from") >= 2
 
 
-def test_no_event_of_openlineage_holds_a_secret(cca, airflow, locked):
-    assert Secrets(cca).found(files(airflow.processes.home / FOLDER)) == []
+def test_no_event_of_openlineage_holds_a_secret(cca, telling_airflow, locked):
+    assert Secrets(cca).found(files(telling_airflow.processes.home / FOLDER)) == []
 
 
 def test_no_metric_holds_a_secret(cca, metrics, locked):
