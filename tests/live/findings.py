@@ -22,6 +22,8 @@ class Step:
     """From the start of its first task to the end of its last, the queue and the start of a run left out."""
     requests: Sequence[Request]
     returned: Mapping[str, Any]
+    events: Sequence[Mapping[str, Any]]
+    """What Airflow has of assets that it updated."""
 
     @property
     def calls(self) -> Counter[str]:

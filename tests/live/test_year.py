@@ -12,6 +12,7 @@ import pytest
 from .damage import differences
 from .hurry import SETTINGS, hurry
 from .processes import children
+from .soak import LEVELS
 from .stack import API_PORT, airflow_stack
 from .year import Year, server
 
@@ -61,6 +62,13 @@ def test_only_what_was_gone_is_downloaded_again(outcome):
 def test_a_range_logs_in_once_a_task_and_lists_once_a_scope(outcome):
     tasks = 1 + 4  # the sites, and a landing for each scope
     assert (outcome.landed.calls["token"], outcome.landed.calls["list"]) == (tasks, tasks)
+
+
+def test_each_landing_updates_the_assets_of_its_reports(outcome):
+    expected = ["cca/cdr_compressed", *(f"cca/peak_port_daily/level={level}" for level in sorted(LEVELS))]
+    assert sorted(event["name"] for event in outcome.landed.events) == expected
+    assert sum(event["extra"]["downloaded"] for event in outcome.healed.events) == len(outcome.damage.gone)
+    assert (outcome.dry_run.events, outcome.again.events) == ([], [])
 
 
 def test_a_store_with_a_wrong_byte_would_be_noticed(outcome, storage):

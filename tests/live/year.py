@@ -208,7 +208,8 @@ class Year:
         )
         returned = api.xcom(dag_id, run_id, task_id) if task_id else {}
         task_seconds = (max(ends) - min(starts)).total_seconds()
-        return Step(seconds, task_seconds, self.cca.requests[before:], returned)
+        events = api.asset_events(dag_id, run_id)
+        return Step(seconds, task_seconds, self.cca.requests[before:], returned, events)
 
 
 if __name__ == "__main__":
