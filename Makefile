@@ -11,7 +11,7 @@ INSTALLED := $(VENV)/.installed
 export UV_SYSTEM_CERTS ?= true
 
 .DEFAULT_GOAL := help
-.PHONY: help demo ui env test test-live soak kills versions bench lint fmt dist screenshots coverage-pictures clean
+.PHONY: help demo ui env test test-live soak year kills versions bench lint fmt dist screenshots coverage-pictures clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ test-live: $(INSTALLED) ## the tests that run a real Airflow, the demo among the
 
 soak: $(INSTALLED) ## backfill 365 days of three reports while answers fail and tasks are killed; takes half an hour
 	@$(RUN) -m tests.live.soak --days 365 --reports 3
+
+year: $(INSTALLED) ## land a year of all reports beside curl, damage it, let it heal; takes pictures before and after; 3 minutes
+	@$(RUN) -m tests.live.year
 
 kills: $(INSTALLED) ## kill a landing at 100 random moments on each store; see what is left, and land the rest
 	$(RUN) -m pytest -m live tests/test_kills.py
@@ -62,7 +65,7 @@ screenshots: $(INSTALLED) ## take docs/images anew from the real UI; needs Debia
 	@$(RUN) -m tests.live.screenshot
 	@$(RUN) -m tests.live.coverage_pictures
 
-coverage-pictures: $(INSTALLED) ## only those of the coverage page: with gaps in light and dark, and after they have landed
+coverage-pictures: $(INSTALLED) ## only those of the coverage page with gaps, in light and dark
 	@$(RUN) -m tests.live.coverage_pictures
 
 clean: ## remove the environment, the demo's Airflow with its store, builds and caches

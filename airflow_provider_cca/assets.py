@@ -10,11 +10,12 @@ A landing has two assets, since Airflow lets an event with a partition key start
 from __future__ import annotations
 
 import posixpath
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
-from airflow.sdk import Asset
+from airflow.sdk import Asset, AssetAlias
 
 from airflow_provider_cca.errors import InvalidArgument
 from airflow_provider_cca.reports import LEVELS, report_named
@@ -48,6 +49,15 @@ def cca_partitions(report: str, *, level: str | None = None, site: str | None = 
     For `PartitionedAssetTimetable`; the keys need Airflow 3.3. Arguments and errors as for `cca_asset`.
     """
     return _asset(report, level, site, OF_PARTITIONS)
+
+
+def cca_landings() -> AssetAlias:
+    """The outlet of a task whose reports are known only when it runs.
+
+    Through it the task updates `cca_asset` of each report and level of which it has downloaded something.
+    An alias takes no partition keys, so it does not update `cca_partitions`.
+    """
+    return AssetAlias("cca/landings")
 
 
 def _asset(report: str, level: str | None, site: str | None, end: str) -> Asset:
@@ -109,6 +119,21 @@ def announce(
             if len(keys) > 1:
                 # Each key gets an event with the same facts: a year of days would hold 133,956 paths.
                 event.extra.pop("manifests", None)
+
+
+def announce_each(
+    context: Mapping[str, Any], outlets: Sequence[Any], destination: str, landed: Sequence[Landed]
+) -> None:
+    """When `cca_landings()` is among the outlets of a task: update the asset of each report and level."""
+    events, alias = context.get("outlet_events"), cca_landings()
+    if events is None or alias not in outlets:
+        return
+    groups: dict[tuple[str, str | None], list[Landed]] = defaultdict(list)
+    for one in landed:
+        if one.downloaded:
+            groups[one.scope.report.name, one.scope.level].append(one)
+    for (report, level), group in groups.items():
+        events[alias].add(cca_asset(report, level=level), extra=facts_of(destination, group))
 
 
 def without_connection(destination: str) -> str:

@@ -11,7 +11,7 @@ from airflow.sdk import BaseOperator, Context
 
 from airflow_provider_cca import lineage, metrics
 from airflow_provider_cca.arguments import check_destination
-from airflow_provider_cca.assets import announce, facts_of
+from airflow_provider_cca.assets import announce, announce_each, facts_of
 from airflow_provider_cca.destinations import PUBLISHING_WORKERS, open_store
 from airflow_provider_cca.extra_links import LandedFilesLink, ReportDocsLink
 from airflow_provider_cca.hooks import CcaHook
@@ -116,6 +116,7 @@ class CcaLandingOperator(CcaOperator):
         """Say what has landed, in the events of the task's outlets and in its link."""
         facts = facts_of(str(self.destination), landed)
         announce(context, self.outlets, facts, landed)
+        announce_each(context, self.outlets, str(self.destination), landed)
         self.landed_at = facts["manifest"].rpartition("/")[0] if "manifest" in facts else facts["folder"]
 
 

@@ -16,6 +16,7 @@ from datetime import timedelta
 import pendulum
 from airflow.sdk import DAG, task
 
+from airflow_provider_cca.assets import cca_landings
 from airflow_provider_cca.operators import CcaListSitesOperator, CcaToObjectStorageOperator
 from airflow_provider_cca.reports import LEVELS, REPORTS
 from airflow_provider_cca.runs import range_params, reports_param, within_retention
@@ -58,6 +59,7 @@ with DAG(
         task_id="land_range",
         destination="{{ var.value.get('cca_storage', '') }}",
         max_active_tis_per_dagrun=4,
+        outlets=[cca_landings()],
         map_index_template="{{ task.report }} {{ task.level or '' }}",
     ).expand_kwargs(
         ranges(

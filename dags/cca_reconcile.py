@@ -21,6 +21,7 @@ import pendulum
 from airflow.sdk import DAG, Param
 from airflow.timetables.trigger import CronTriggerTimetable
 
+from airflow_provider_cca.assets import cca_landings
 from airflow_provider_cca.operators import CcaReconcileOperator
 from airflow_provider_cca.runs import reports_param
 
@@ -57,4 +58,5 @@ with DAG(
         verify="{{ params.verify }}",
         alarm_days=14,
         destination="{{ var.value.get('cca_storage', '') }}",
+        outlets=[cca_landings()],
     )

@@ -13,7 +13,13 @@ from airflow.sdk import Asset, AssetAlias
 from airflow.sdk.execution_time.context import OutletEventAccessor, OutletEventAccessors
 
 from airflow_provider_cca import assets
-from airflow_provider_cca.assets import cca_asset, cca_partitions, facts_of, without_connection
+from airflow_provider_cca.assets import (
+    cca_asset,
+    cca_landings,
+    cca_partitions,
+    facts_of,
+    without_connection,
+)
 from airflow_provider_cca.compat import AirflowFailException, AirflowSkipException
 from airflow_provider_cca.errors import InvalidArgument
 from airflow_provider_cca.landing import Landed
@@ -201,6 +207,17 @@ def test_users_own_assets_get_the_facts_and_what_they_had(sim: Simulator, run, d
     run(operator, day, outlet_events=events)
     assert events.of(own).items() >= {"team": "billing", "partition": day}.items()
     assert list(events) == [own]
+
+
+def test_the_alias_updates_the_asset_of_what_was_downloaded_and_no_other(land, day, tmp_path) -> None:
+    outlets, peaks = [cca_landings()], {"report": "peak_port_daily", "level": "site"}
+    (event,) = land(day, outlets=outlets, **peaks)[cca_landings()].asset_alias_events
+    assert (event.dest_asset_key.name, event.source_alias_name) == (
+        "cca/peak_port_daily/level=site",
+        "cca/landings",
+    )
+    assert event.extra.items() >= {**peaks, "partition": day, "downloaded": 1}.items()
+    assert land(day, outlets=outlets, **peaks)[cca_landings()].asset_alias_events == []
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from airflow.sdk.execution_time.context import OutletEventAccessors, TriggeringA
 from airflow.timetables.base import TimeRestriction
 from conftest import today, tree
 
-from airflow_provider_cca.assets import cca_asset, cca_partitions
+from airflow_provider_cca.assets import cca_asset, cca_landings, cca_partitions
 from airflow_provider_cca.compat import AirflowFailException
 from airflow_provider_cca.operators import CcaListSitesOperator, CcaToObjectStorageOperator
 from airflow_provider_cca.session import forget_logins
@@ -148,8 +148,10 @@ def test_each_landing_updates_the_asset_of_its_report_and_that_of_its_partitions
     for task in dag.tasks:
         # Of a task that is mapped Airflow keeps the arguments of its operator.
         given = getattr(task, "partial_kwargs", None) or vars(task)
-        # One task of cca_land_range lands whatever it is told, and has no asset of its own.
-        if task.task_id.startswith("land_") and dag.dag_id != "cca_land_range":
+        # These land whatever reports they are told.
+        if task.task_id in ("land_range", "reconcile"):
+            assert given["outlets"] == [cca_landings()]
+        elif task.task_id.startswith("land_"):
             of = {"report": given.get("report", "site_list"), "level": given.get("level")}
             assert given["outlets"] == [cca_asset(**of), cca_partitions(**of)]
         else:

@@ -58,6 +58,12 @@ def days(sim: Simulator) -> list[str]:
 def run(sim: Simulator, days: list[str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What Airflow has of a run of cca_cdr_compressed that landed three dates."""
     home = tmp_path_factory.mktemp("airflow")
+    conf = {"partition": days[0], "partition_end": days[-1]}
+    return ran(home, sim, "cca_cdr_compressed", conf) | {"folder": f"file://{home}/store/cdr_compressed"}
+
+
+def ran(home: Path, sim: Simulator, dag_id: str, conf: dict[str, Any]) -> dict[str, Any]:
+    """Run a DAG in an empty Airflow."""
     shutil.copytree(ROOT / "dags", home / "dags")
     if HAS_KEYS_OF_EVENTS:
         (home / "dags" / "by_partition.py").write_text(BY_PARTITION)
@@ -69,13 +75,12 @@ def run(sim: Simulator, days: list[str], tmp_path_factory: pytest.TempPathFactor
         "AIRFLOW_CONN_CCA_DEFAULT": sim.connection_json,
         "AIRFLOW_VAR_CCA_STORAGE": f"file://{home}/store",
     }
-    conf = json.dumps({"partition": days[0], "partition_end": days[-1]})
-    command = [sys.executable, str(ROOT / "tests" / "one_run.py"), "cca_cdr_compressed", conf]
+    command = [sys.executable, str(ROOT / "tests" / "one_run.py"), dag_id, json.dumps(conf)]
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=SECONDS)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout.splitlines()[-1])
     assert (told["state"], told["imports"]) == ("success", {}), done.stdout
-    return told | {"folder": f"file://{home}/store/cdr_compressed"}
+    return dict(told)
 
 
 def events_of(run: dict[str, Any], asset: str) -> list[dict[str, Any]]:
@@ -119,3 +124,16 @@ def test_the_task_has_links_to_what_it_landed_and_to_the_docs(run) -> None:
         ("/reports.md#cdr_compressed", "http://airflow.example/base/dags/cca_cdr_compressed")
     )
     assert run["links"]["wait_for_files"] == {}
+
+
+def test_a_reconciliation_updates_the_asset_of_each_report_that_it_lands(sim: Simulator, tmp_path) -> None:
+    conf = {"reports": ["cdr_compressed", "peak_port_daily"], "lookback_days": 3}
+    told = ran(tmp_path, sim, "cca_reconcile", conf)
+    extras = {event["asset"]: event["extra"] for event in told["events"]}
+    peaks = {f"cca/peak_port_daily/level={level}" for level in ("site", "customer", "partner")}
+    assert extras.keys() == {"cca/cdr_compressed", *peaks}
+    assert len(told["events"]) == len(extras)
+    first = sim.world.today - timedelta(days=3)
+    assert extras["cca/cdr_compressed"]["downloaded"] == len(sim.truth("cdr_compressed", first))
+    assert extras["cca/peak_port_daily/level=site"]["level"] == "site"
+    assert "cca_example_downstream" in told["starts"]

@@ -1,7 +1,7 @@
-"""`make coverage-pictures`: the coverage page with gaps, in light and dark, and after they have landed.
+"""`make coverage-pictures`: the coverage page with gaps, in light and dark.
 
-The snapshots are made up, as those of the tests are. With `--store FOLDER` a folder is shown as it is, for
-instance before and after a run of `cca_reconcile`: `--store FOLDER --name before`.
+The snapshot is made up, as those of the tests are; `make year` takes pictures of a year that has landed.
+With `--store FOLDER --name NAME` a folder is shown as it is.
 """
 
 from __future__ import annotations
@@ -46,13 +46,10 @@ def main() -> None:
 
 
 def take_all(page: Page, airflow: Stack, store: Path) -> None:
-    """Before, in both themes, and after."""
-    today = datetime.now(UTC).date()
-    write(store, make(today))
+    """In both themes."""
+    write(store, make(datetime.now(UTC).date()))
     for theme in ("light", "dark"):
         take(page, airflow, theme, IMAGES / f"coverage-{theme}.png")
-    write(store, make(today, whole=True))
-    take(page, airflow, "light", IMAGES / "coverage-after.png")
 
 
 def take(page: Page, airflow: Stack, theme: str, target: Path) -> None:
