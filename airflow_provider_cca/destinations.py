@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from airflow.sdk import BaseHook
+
 from airflow_provider_cca.arguments import check_destination
+from airflow_provider_cca.compat import AirflowNotFoundException
 from airflow_provider_cca.errors import DestinationUnusable
 from airflow_provider_cca.reports import MAX_CONNECTIONS
 
@@ -39,10 +42,15 @@ def open_store(destination: object, argument: str = "destination") -> Store:
         from airflow.sdk import ObjectStoragePath
 
         return Store.at(ObjectStoragePath(url))
-    except (ValueError, ImportError) as error:
+    except ImportError as error:
         raise DestinationUnusable(
             f"{argument} {url!r} cannot be opened ({error}): install the provider of its store, "
             "as with pip install 'airflow-provider-cca[s3]' ([gcs], [azure])"
+        ) from error
+    except ValueError as error:
+        raise DestinationUnusable(
+            f"{argument} {url!r} cannot be opened ({error}): check it, its connection, and that the provider "
+            "of its store is installed, as by pip install 'airflow-provider-cca[s3]' ([gcs], [azure])"
         ) from error
 
 
@@ -57,8 +65,18 @@ def _s3_store(url: str) -> Store:
     conn_id, _, bucket = place.rpartition("@")
     if not bucket:
         raise ValueError("it names no bucket")
+    if conn_id and conn_id != S3Hook.default_conn_name:
+        _must_exist(conn_id)
     hook = S3Hook(aws_conn_id=conn_id or None)
     own = Config(max_pool_connections=MAX_CONNECTIONS + PUBLISHING_WORKERS)
     if proxy := hook.service_config.get("proxy-uri"):
         own = own.merge(Config(proxies={"http": proxy, "https": proxy}))
     return S3Store(hook.get_client_type(config=hook.config.merge(own)), f"{bucket}/{prefix}")
+
+
+def _must_exist(conn_id: str) -> None:
+    """Raise ValueError unless the connection is there: the hook would take whatever rights the worker has."""
+    try:
+        BaseHook.get_connection(conn_id)
+    except AirflowNotFoundException:
+        raise ValueError(f"there is no connection {conn_id!r}") from None

@@ -11,10 +11,13 @@ from airflow_provider_cca.errors import CcaError
 
 @contextmanager
 def airflow_errors() -> Iterator[None]:
-    """End what can never succeed as AirflowFailException, without retries; let the rest through."""
+    """End what can never succeed as AirflowFailException, without retries; let the rest through.
+
+    The message begins with the name of our error, under which the documentation says what to do.
+    """
     try:
         yield
     except CcaError as error:
         if error.retryable:
             raise
-        raise AirflowFailException(str(error)) from error
+        raise AirflowFailException(f"{type(error).__name__}: {error}") from error

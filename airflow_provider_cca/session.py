@@ -381,7 +381,7 @@ class CcaSession:
             case requests.exceptions.ConnectionError() if "Connection refused" in str(error):
                 reason = "nothing listens there"
             case requests.exceptions.SSLError() if _NO_TLS.search(str(error)):
-                reason = "no TLS connection could be agreed on"
+                reason = "no TLS connection could be agreed on; a server without TLS takes schema http"
             case requests.exceptions.ReadTimeout():
                 reason = f"no byte within {self.config.read_timeout:g} s"
             case requests.exceptions.RequestException() | urllib3.exceptions.HTTPError() | HTTPException():

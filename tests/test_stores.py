@@ -182,6 +182,12 @@ def test_an_s3_object_is_at_the_very_url_that_the_destination_says(s3, new_prefi
     assert store.sizes_below("a=1") == {"a=1": {"b": 7}}
 
 
+def test_a_mistyped_connection_is_no_licence_to_use_the_rights_of_the_worker(monkeypatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "of the worker")
+    with pytest.raises(DestinationUnusable, match="there is no connection 'nope'"):
+        open_store("s3://nope@bucket/cca")
+
+
 def test_a_folder_that_vanishes_under_a_writer_is_an_error_of_the_destination(tmp_path) -> None:
     store = Store.at(tmp_path / "root")
     with (
