@@ -316,7 +316,7 @@ def test_space_around_the_destination_is_no_part_of_it(sim, run, day, tmp_path) 
         ("some/folder", "relative path"),
         ("file://some/folder", "relative path"),
         ("/dev/null/x", "check that the destination exists"),
-        ("foo://bucket/x", "install the provider of its store"),
+        ("foo://bucket/x", "the provider of its store is installed"),
     ],
 )
 def test_a_destination_that_cannot_be_used_says_what_to_do(sim, run, day, destination, says) -> None:
@@ -369,7 +369,7 @@ def test_a_wrong_password_fails_in_one_line(sim, run, day, tmp_path) -> None:
     sim.accounts[sim.account] = "changed"
     operator = CcaToObjectStorageOperator(task_id="t", report="cdr_compressed", destination=str(tmp_path))
     with pytest.raises(
-        AirflowFailException, match=r"^the login of .* was refused \(401\): check login and password"
+        AirflowFailException, match=r"^Unauthorized: the login of .* was refused \(401\): check login and password"
     ):
         run(operator, day)
 
