@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 import pytest
 from s3 import S3Server
 
+QUIET_SECONDS = 0.1
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 _OF_ONE_HOP = {"connection", "keep-alive", "transfer-encoding", "expect", "content-length"}
 
@@ -65,6 +66,7 @@ class Proxy:
         with self._changed:
             self.log.append(line)
             self._open += 1
+            self._changed.notify_all()
         try:
             yield
         finally:
@@ -73,10 +75,16 @@ class Proxy:
                 self._changed.notify_all()
 
     def wait_idle(self, timeout: float = 10.0) -> None:
-        """Until the store has answered all that it was asked, whoever asked may be gone."""
+        """Until the store has answered all that it was asked, whoever asked may be gone.
+
+        What the dead have sent may still be on its way to us: so nothing may come for a moment, either.
+        """
         with self._changed:
-            if not self._changed.wait_for(lambda: not self._open, timeout):
-                raise TimeoutError(f"{self._open} requests are still open after {timeout} s")
+            news = True
+            while news:
+                if not self._changed.wait_for(lambda: not self._open, timeout):
+                    raise TimeoutError(f"{self._open} requests are still open after {timeout} s")
+                news = self._changed.wait(QUIET_SECONDS)
 
     def forget(self) -> None:
         """As if it had just been started."""

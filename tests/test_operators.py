@@ -369,7 +369,8 @@ def test_a_wrong_password_fails_in_one_line(sim, run, day, tmp_path) -> None:
     sim.accounts[sim.account] = "changed"
     operator = CcaToObjectStorageOperator(task_id="t", report="cdr_compressed", destination=str(tmp_path))
     with pytest.raises(
-        AirflowFailException, match=r"^Unauthorized: the login of .* was refused \(401\): check login and password"
+        AirflowFailException,
+        match=r"^Unauthorized: the login of .* was refused \(401\): check login and password",
     ):
         run(operator, day)
 
