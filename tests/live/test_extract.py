@@ -44,10 +44,10 @@ def scheduled(cca, tmp_path_factory):
         yield stack, store
 
 
-def ended(stack, run_id: str | None = None):
-    """A run of the example, or that one, when it has ended."""
+def ended(stack, run_id: str | None = None, but: str | None = None):
+    """A run of the example, that one or another one, when it has ended."""
     for run in stack.api.runs(EXAMPLE):
-        if run["state"] in FINISHED and run_id in {None, run["dag_run_id"]}:
+        if run["state"] in FINISHED and run_id in {None, run["dag_run_id"]} and run["dag_run_id"] != but:
             return run
     return None
 
@@ -70,8 +70,12 @@ def test_a_landing_starts_it_and_what_landed_is_unpacked(cca, scheduled) -> None
     stack, store = scheduled
     stack.api.unpause(EXAMPLE)
     stack.api.unpause(LANDING)
+    # The schedule lands the newest date at once. Of two events within moments Airflow can keep the second back.
+    first = wait_until("the first extraction", lambda: ended(stack), SECONDS, watch=stack.processes.check)
     stack.api.trigger(LANDING, {"partition": str(DAYS[0]), "partition_end": str(DAYS[-1])})
-    run = wait_until("the extraction", lambda: ended(stack), SECONDS, watch=stack.processes.check)
+    run = wait_until(
+        "the extraction", lambda: ended(stack, but=first["dag_run_id"]), SECONDS, watch=stack.processes.check
+    )
     assert (run["state"], run["run_type"]) == ("success", "asset_triggered")
     assert [members(store, day) for day in DAYS] == [truth(cca, day) for day in DAYS]
 
