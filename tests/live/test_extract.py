@@ -70,7 +70,7 @@ def test_a_landing_starts_it_and_what_landed_is_unpacked(cca, scheduled) -> None
     stack, store = scheduled
     stack.api.unpause(EXAMPLE)
     stack.api.unpause(LANDING)
-    # The schedule lands the newest date at once. Of two events within moments Airflow can keep the second back.
+    # The schedule lands the newest date. Of two events within moments Airflow can keep the second back.
     first = wait_until("the first extraction", lambda: ended(stack), SECONDS, watch=stack.processes.check)
     stack.api.trigger(LANDING, {"partition": str(DAYS[0]), "partition_end": str(DAYS[-1])})
     run = wait_until(
