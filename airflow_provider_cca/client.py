@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 from urllib.parse import quote, urljoin
 
 from airflow_provider_cca.config import CcaConfig
@@ -18,6 +18,8 @@ from airflow_provider_cca.reports import REPORTS, check_listing
 from airflow_provider_cca.session import Call, CcaSession
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -89,7 +91,7 @@ class CcaClient:
     def sites(self) -> list[Site]:
         """All sites that the partner manages (§3.5.1)."""
         call = Call(f"{self.config.api_root}/v1/cdr", "the listing of sites")
-        return [Site.from_api(entry) for entry in self._collect(call)]
+        return self._collect(call, Site.from_api)
 
     def first_site(self) -> tuple[int, Site | None]:
         """How many sites there are, and one of them: the cheapest call that shows that all is well."""
@@ -111,8 +113,8 @@ class CcaClient:
 
         Raises StillProcessing while the server generates them.
         """
-        entries = self._collect(self._listing(scope, first, last or first, by))
-        return [RemoteFile.from_api(entry, scope) for entry in entries]
+        call = self._listing(scope, first, last or first, by)
+        return self._collect(call, lambda entry: RemoteFile.from_api(entry, scope))
 
     def files_of_all(self, scopes: Sequence[Scope], first: Partition, last: Partition) -> Listing:
         """The files of several sites, asked for side by side; one that fails does not hold back the others.
@@ -176,11 +178,12 @@ class CcaClient:
             generating_403=report.generating_403,
         )
 
-    def _collect(self, call: Call) -> list[Entry]:
+    def _collect(self, call: Call, parse: Callable[[Entry], T]) -> list[T]:
         return collect(
             lambda start: self._page(call, start, PAGE_SIZE),
             what=call.what,
             pause=self.session.retry.pause,
+            parse=parse,
             side_by_side=self._side_by_side,
         )
 

@@ -8,9 +8,9 @@ of it came; otherwise the listing is read again.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 from airflow_provider_cca.errors import IncompleteListing, UnreadableAnswer
 
@@ -21,6 +21,7 @@ PASSES = 5
 MAX_ENTRIES = 10_000_000
 MAX_PAGES = 100_000
 
+T = TypeVar("T")
 Entry = Mapping[str, Any]
 Map = Callable[[Callable[[int], "Page"], Iterable[int]], Iterator["Page"]]
 
@@ -30,7 +31,7 @@ class Page:
     """One answer: the total that it tells, and the entries that it holds."""
 
     total: int
-    items: Sequence[Entry]
+    items: Sequence[Any]
 
     @classmethod
     def from_api(cls, answer: Mapping[str, Any], what: str) -> Page:
@@ -53,33 +54,46 @@ class _Unsettled(Exception):
 
 
 def collect(
-    fetch: Callable[[int], Page], *, what: str, pause: Callable[[int], None], side_by_side: Map = map
-) -> list[Entry]:
+    fetch: Callable[[int], Page],
+    *,
+    what: str,
+    pause: Callable[[int], None],
+    parse: Callable[[Entry], T],
+    side_by_side: Map = map,
+) -> list[T]:
     """All entries of a listing, each once, in the server's order.
 
     :param fetch: Gives the page that starts at an offset.
+    :param parse: Makes of an entry what is returned; called as its page comes in, while others are fetched.
     :param what: Names the listing in errors.
     :param pause: Called with the number of the failed pass before the next one.
     :param side_by_side: How several pages are fetched; the built-in `map` does one after the other.
 
     Raises IncompleteListing when the listing does not settle in 5 passes.
     """
+
+    def read(start: int) -> Page:
+        page = fetch(start)
+        return replace(page, items=[(_identity(entry), parse(entry)) for entry in page.items])
+
     unsettled = _Unsettled(0, 0)
     before: list[list[Hashable]] | None = None
     for attempt in range(1, PASSES + 1):
         if attempt > 1:
             pause(attempt - 1)
         try:
-            total, pages = _one_pass(fetch, what, side_by_side)
+            total, pages = _one_pass(read, what, side_by_side)
         except _Unsettled as signal:
             unsettled, before = signal, None
             continue
-        unique = _without_repeats(chain.from_iterable(pages))
+        unique: dict[Hashable, T] = {}
+        for identity, entry in chain.from_iterable(pages):
+            unique.setdefault(identity, entry)
         if len(unique) == total or len(pages) == 1:
             return list(unique.values())
         # Repeats mean that entries moved between two pages, and others may have been missed: unless the
         # next pass gives the very same ones, which the server then really lists twice.
-        now: list[list[Hashable]] = [[_identity(entry) for entry in page] for page in pages]
+        now: list[list[Hashable]] = [[identity for identity, _ in page] for page in pages]
         stable = now == before and sum(map(len, now)) == total and not _overlap(now)
         if stable:
             return list(unique.values())
@@ -92,9 +106,7 @@ def collect(
     )
 
 
-def _one_pass(
-    fetch: Callable[[int], Page], what: str, side_by_side: Map
-) -> tuple[int, list[Sequence[Entry]]]:
+def _one_pass(fetch: Callable[[int], Page], what: str, side_by_side: Map) -> tuple[int, list[Sequence[Any]]]:
     """The total, and the entries of all pages in the order of their offsets."""
     first = fetch(0)
     total, step = first.total, len(first.items)
@@ -102,7 +114,7 @@ def _one_pass(
         raise _Unsettled(total, step)
     if total > MAX_ENTRIES or total > step * MAX_PAGES:
         raise _too_long(what, total, step)
-    found: dict[int, Sequence[Entry]] = {0: first.items}
+    found: dict[int, Sequence[Any]] = {0: first.items}
     gaps = [(step, total)] if step < total else []
     while gaps:
         if len(found) + len(gaps) > MAX_PAGES:
@@ -120,7 +132,7 @@ def _one_pass(
 
 
 def _fill(
-    found: dict[int, Sequence[Entry]], page: Page, start: int, end: int, total: int
+    found: dict[int, Sequence[Any]], page: Page, start: int, end: int, total: int
 ) -> Iterator[tuple[int, int]]:
     """Put a page at its offset, and yield what it left open of its stretch."""
     if page.total != total or not page.items:
@@ -149,13 +161,6 @@ def _identity(entry: Entry) -> tuple[Hashable, ...]:
 
 def _hashable(value: Any) -> Hashable:
     return value if isinstance(value, str | int | float | None) else repr(value)
-
-
-def _without_repeats(entries: Iterable[Entry]) -> dict[Hashable, Entry]:
-    unique: dict[Hashable, Entry] = {}
-    for entry in entries:
-        unique.setdefault(_identity(entry), entry)
-    return unique
 
 
 def _overlap(pages: Sequence[Sequence[Hashable]]) -> bool:

@@ -193,7 +193,7 @@ def test_totals_that_lie_end_in_an_error_or_in_the_whole(pages: list[tuple[int, 
         return Page(total, [{"id": start + n} for n in range(count)])
 
     try:
-        entries = collect(fetch, what="x", pause=lambda n: None)
+        entries = collect(fetch, what="x", pause=lambda n: None, parse=dict)
     except IncompleteListing:
         return
     assert len(entries) in {total for total, _ in pages}
@@ -208,7 +208,7 @@ def test_pages_without_end_are_given_up() -> None:
         return Page(10**7, [{"id": start}])
 
     with pytest.raises(IncompleteListing, match="more than can be true"):
-        collect(fetch, what="x", pause=lambda n: None)
+        collect(fetch, what="x", pause=lambda n: None, parse=dict)
     assert asked <= MAX_PAGES
 
 

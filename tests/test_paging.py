@@ -31,7 +31,7 @@ class Server:
 
 def collected(fetch: Callable[[int], Page]) -> tuple[list[Entry], list[int]]:
     pauses: list[int] = []
-    return collect(fetch, what="the listing of cdr", pause=pauses.append), pauses
+    return collect(fetch, what="the listing of cdr", pause=pauses.append, parse=dict), pauses
 
 
 @pytest.mark.parametrize("size", [1, 7, 1000])
@@ -57,7 +57,7 @@ def test_the_reader_advances_by_what_came_when_pages_grow():
 def test_pages_may_be_fetched_side_by_side():
     server = Server(entries(50))
     backwards = lambda fetch, starts: reversed([fetch(s) for s in reversed(list(starts))])  # noqa: E731
-    found = collect(server.page, what="x", pause=lambda n: None, side_by_side=backwards)
+    found = collect(server.page, what="x", pause=lambda n: None, parse=dict, side_by_side=backwards)
     assert found == entries(50)
 
 
