@@ -89,7 +89,8 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
 def public_classes() -> list[type]:
     """The operators and the sensor, without what they share."""
     shared = (operators.CcaOperator, operators.CcaLandingOperator)
-    found = [c for name, c in vars(operators).items() if re.fullmatch("Cca.+Operator", name)]
+    names = [*vars(operators), *operators.ELSEWHERE]
+    found = [getattr(operators, name) for name in names if re.fullmatch("Cca.+Operator", name)]
     return [*(cls for cls in found if cls not in shared), sensors.CcaFilesSensor]
 
 
