@@ -84,6 +84,7 @@ def pick(page: Page, dialog: Locator, label: str, day: date) -> None:
     days = calendar.get_by_role("button", name=str(day.day), exact=True)
     (days.first if day.day < 15 else days.last).click()
     page.keyboard.press("Escape")
+    expect(calendar).to_be_hidden()
     expect(field).to_contain_text(f"{day:%b %d, %Y}")
 
 

@@ -15,16 +15,26 @@ from .stack import SQL_ALCHEMY_CONN, Stack
 # Its rows are read through SQL.
 DATABASE_FOLDER = "postgres"
 
+# Where a password belongs. Airflow encrypts it.
+PASSWORDS = ("connection", "password")
+
 
 def rows(airflow: Stack, *tables: str) -> Iterator[tuple[str, str]]:
-    """Table and content of every row of these tables, or of all; what Airflow encrypts is decrypted."""
+    """Table and content of every row of these tables, or of all.
+
+    What Airflow encrypts is decrypted, but for the passwords of connections: they appear as they are stored.
+    """
     key = Fernet(airflow.env["AIRFLOW__CORE__FERNET_KEY"])
     engine = create_engine(airflow.env[SQL_ALCHEMY_CONN])
     try:
         with engine.connect() as connection:
             for table in tables or inspect(engine).get_table_names():
-                for row in connection.execute(text(f'SELECT * FROM "{table}"')):
-                    yield f"table {table}", "\n".join(_as_text(value, key) for value in row)
+                for row in connection.execute(text(f'SELECT * FROM "{table}"')).mappings():
+                    values = (
+                        str(value) if (table, column) == PASSWORDS else _as_text(value, key)
+                        for column, value in row.items()
+                    )
+                    yield f"table {table}", "\n".join(values)
     finally:
         engine.dispose()
 
