@@ -28,13 +28,9 @@ export function calendar(row, index) {
 
 function summary(row) {
   const count = (state) => row.partitions.filter((partition) => partition.state === state).length;
-  const landed = row.partitions.reduce((sum, partition) => sum + partition.landed_bytes, 0);
   const bad = ["missing", "partly", "lost", "unknown"].filter(count);
   const said = bad.length ? bad.map((state) => [state, `${number(count(state))} ${STATES[state].name}`]) : [["landed", "nothing missing"]];
-  return [
-    ...said.map(([state, words]) => make("span", { class: "count" }, swatch(state), words)),
-    make("span", { class: "count muted" }, bytes(landed)),
-  ];
+  return said.map(([state, words]) => make("span", { class: "count" }, swatch(state), words));
 }
 
 function cell(partition) {
@@ -139,7 +135,7 @@ function describe(partition, row) {
   const { state, files, landed } = partition;
   const days = daysLeft(partition);
   const amount = files ? `${landed} of ${some(files, "file")} landed, ${bytes(partition.bytes)}` : STATES[state].means;
-  const until = days === null ? "" : `, vanishes ${within(days)} (${shortDate(partition.expires_on)})`;
+  const until = days === null ? "" : `, deleted by Cisco ${within(days)} (${shortDate(partition.expires_on)})`;
   const line = make("p", {}, swatch(state), make("strong", {}, shortDate(partition.partition)), ` ${STATES[state].name}: ${amount}${until}.`);
   return isOpen(partition) ? [line, disclosure(partition, row)] : [line];
 }
@@ -159,11 +155,12 @@ function table(row) {
     place.hidden = !place.hidden;
     button.setAttribute("aria-expanded", String(!place.hidden));
   });
-  return [button, place];
+  const landed = row.partitions.reduce((sum, partition) => sum + partition.landed_bytes, 0);
+  return [make("p", { class: "foot" }, make("span", { class: "muted" }, `${bytes(landed)} landed`), button), place];
 }
 
 function asText(row) {
-  const names = ["Created", "State", "Files landed", "Bytes landed", "Vanishes"];
+  const names = ["Created", "State", "Files landed", "Bytes landed", "Deleted by Cisco"];
   const head = make("thead", {}, make("tr", {}, ...names.map((name) => make("th", { scope: "col" }, name))));
   const lines = [...row.partitions].reverse().map((partition) => {
     const { state, landed, files, landed_bytes: size, expires_on: expires } = partition;

@@ -1,16 +1,24 @@
-// The list of what is missing: one line a gap, nearest deadline first, and how to close it.
+// Two lists: what is missing, nearest deadline first, with the way to land it; and what is lost.
 import { fixFor } from "./fixes.js";
-import { bytes, daysLeft, isOpen, make, missing, number, reportOf, shortDate, some, STATES, swatch, within } from "./words.js";
+import { bytes, daysLeft, isOpen, make, missing, number, reportOf, shortDate, some, swatch, within } from "./words.js";
 
 const FIRST = 5;
 const MORE = 100;
 const SOON_DAYS = 14;
-const COLUMNS = ["Vanishes", "Created", "Report", "Missing", "Size", "Fix"];
+const MISSING = ["Cisco deletes it", "Created", "Report", "Missing", "Size", "Fix"];
+const LOST = ["Created", "Report", "Lost"];
 
-export function showGaps(snapshot, section) {
+/** A gap of which some files are lost and others can still be landed stands in both. */
+export function showGaps({ gaps, gaps_total: total }, openSection, lostSection) {
+  const lost = gaps.filter((gap) => gap.lost);
+  const unlisted = total - gaps.length;
+  list(openSection, MISSING, gaps.filter(isOpen), openLine, lost.length ? 0 : unlisted);
+  list(lostSection, LOST, lost, lostLine, unlisted);
+}
+
+function list(section, columns, gaps, line, unlisted) {
   const rows = make("tbody");
   const more = make("button", { type: "button", class: "more" });
-  const gaps = snapshot.gaps;
   let shown = 0;
   const show = (count) => {
     rows.append(...gaps.slice(shown, shown + count).flatMap((gap, at) => line(gap, shown + at)));
@@ -25,8 +33,7 @@ export function showGaps(snapshot, section) {
     rows.children[next]?.querySelector("button")?.focus();
   });
   show(FIRST);
-  const head = make("thead", {}, make("tr", {}, ...COLUMNS.map((name) => make("th", { scope: "col" }, name))));
-  const unlisted = snapshot.gaps_total - gaps.length;
+  const head = make("thead", {}, make("tr", {}, ...columns.map((name) => make("th", { scope: "col" }, name))));
   section.querySelector(".wide").replaceChildren(
     make("table", { class: "gaps" }, head, rows),
     more,
@@ -35,7 +42,7 @@ export function showGaps(snapshot, section) {
   section.hidden = gaps.length === 0;
 }
 
-function line(gap, index) {
+function openLine(gap, index) {
   const id = `fix-${index}`;
   const label = `Fix: ${reportOf(gap.report).title}, ${gap.site ?? gap.level ?? "all"}, ${shortDate(gap.partition)}`;
   const button = make(
@@ -47,13 +54,12 @@ function line(gap, index) {
     "tr",
     { "data-state": gap.state },
     make("td", {}, deadline(gap)),
-    make("td", {}, make("time", { datetime: gap.partition }, shortDate(gap.partition))),
-    make("th", { scope: "row" }, reportOf(gap.report).title, where(gap)),
-    make("td", {}, amount(gap)),
+    ...whatItIs(gap),
+    make("td", {}, make("span", { class: "amount" }, swatch(gap.state), filesOf(missing(gap), gap))),
     make("td", {}, bytes(gap.bytes - gap.landed_bytes)),
     make("td", {}, button),
   );
-  const cell = make("td", { colspan: String(COLUMNS.length) });
+  const cell = make("td", { colspan: String(MISSING.length) });
   const details = make("tr", { id, class: "details", hidden: true }, cell);
   button.addEventListener("click", () => {
     const open = details.hidden;
@@ -64,20 +70,27 @@ function line(gap, index) {
   return [row, details];
 }
 
+function lostLine(gap) {
+  return make(
+    "tr",
+    { "data-state": gap.state },
+    ...whatItIs(gap),
+    make("td", {}, make("span", { class: "amount" }, swatch("lost"), filesOf(gap.lost, gap))),
+  );
+}
+
+function whatItIs({ report, site, level, partition }) {
+  const place = site ?? (level && `level ${level}`);
+  return [
+    make("td", {}, make("time", { datetime: partition }, shortDate(partition))),
+    make("th", { scope: "row" }, reportOf(report).title, place ? make("span", { class: "muted" }, ` ${place}`) : null),
+  ];
+}
+
 function deadline(gap) {
   const days = daysLeft(gap);
-  if (!isOpen(gap)) return make("span", { class: "badge", "data-urgency": "lost" }, swatch("lost"), "lost");
   if (days === null) return make("span", { class: "badge" }, "not known");
   return make("span", { class: "badge", "data-urgency": days <= SOON_DAYS ? "soon" : "later" }, within(days));
 }
 
-function where({ site, level }) {
-  const place = site ?? (level && `level ${level}`);
-  return place ? make("span", { class: "muted" }, ` ${place}`) : null;
-}
-
-function amount(gap) {
-  const gone = missing(gap) || gap.lost;
-  const text = gap.files ? `${number(gone)} of ${some(gap.files, "file")}` : STATES[gap.state].name;
-  return isOpen(gap) ? make("span", { class: "amount" }, swatch(gap.state), text) : text;
-}
+const filesOf = (count, { files }) => `${number(count)} of ${some(files, "file")}`;

@@ -11,14 +11,11 @@ const WHEN = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: 
 const byId = (id) => document.getElementById(id);
 
 async function load() {
-  try {
-    const answer = await fetch("data.json");
-    const body = await answer.json().catch(() => ({}));
-    if (answer.ok) show(body);
-    else refuse(answer.status, body.detail);
-  } catch {
-    say("bad", "Airflow could not be reached.", make("p", {}, "Reload this page to try again."));
-  }
+  const answer = await fetch("data.json").catch(() => null);
+  const body = await answer?.json().catch(() => null);
+  if (!answer || (answer.ok && !body)) say("bad", "Airflow could not be reached.", make("p", {}, "Reload this page to try again."));
+  else if (answer.ok) show(body);
+  else refuse(answer.status, body?.detail);
   // After two frames what was shown is on the screen; measured by whoever wants to know.
   requestAnimationFrame(() => requestAnimationFrame(() => performance.mark("painted")));
 }
@@ -37,9 +34,9 @@ function refuse(status, detail) {
 
 function show(snapshot) {
   const moment = WHEN.format(new Date(snapshot.written_at));
-  byId("about").textContent = `as of ${moment} UTC · ${snapshot.destination} · last ${snapshot.retention_days} days`;
+  byId("about").textContent = `last reconciled ${moment} UTC · ${snapshot.destination} · last ${snapshot.retention_days} days`;
   headline(snapshot);
-  showGaps(snapshot, byId("gaps"));
+  showGaps(snapshot, byId("gaps"), byId("lost"));
   byId("legend").replaceChildren(...Object.entries(STATES).map(([state, { name, means }]) =>
     make("li", { title: means }, swatch(state), name, make("b", {}, number(snapshot.counts[state])))));
   byId("calendars").replaceChildren(...snapshot.rows.map(calendar));
@@ -48,28 +45,29 @@ function show(snapshot) {
 
 function headline(snapshot) {
   const open = snapshot.gaps.filter(isOpen);
-  const rest = [stale(snapshot), make("p", {}, besides(snapshot))];
+  const lost = lostFiles(snapshot);
+  const rest = [stale(snapshot), make("p", {}, besides(snapshot, lost))];
   if (!open.length) {
-    const lost = snapshot.counts.lost;
-    say(lost ? "lost" : "good", lost ? `${some(lost, "date")} ${are(lost)} lost; nothing else is missing.` : "Nothing is missing.", ...rest);
+    say(lost ? "lost" : "good", lost ? `${some(lost, "file")} ${are(lost)} lost; nothing else is missing.` : "Nothing is missing.", ...rest);
     return;
   }
   const files = open.reduce((sum, gap) => sum + missing(gap), 0);
-  const dates = new Set(open.map(({ partition }) => partition)).size;
   const first = Math.min(...open.map((gap) => daysLeft(gap) ?? Infinity));
   const least = snapshot.gaps_total > snapshot.gaps.length ? "At least " : "";
-  const deadline = Number.isFinite(first) ? `; the first vanishes ${within(first)}` : "";
-  say("bad", `${least}${some(files, "file")} of ${some(dates, "date")} ${are(files)} missing${deadline}.`, ...rest, land("Land them all:"));
+  const deadline = Number.isFinite(first) ? `; Cisco deletes the first ${within(first)}` : "";
+  say("bad", `${least}${some(files, "file")} ${are(files)} missing${deadline}.`, ...rest, land("Land them all:"));
 }
 
 const are = (count) => (count === 1 ? "is" : "are");
 
-function besides({ rows, counts }) {
+const lostFiles = ({ gaps }) => gaps.reduce((sum, gap) => sum + gap.lost, 0);
+
+function besides({ rows, counts }, lost) {
   const partitions = rows.flatMap((row) => row.partitions);
   const sum = (key) => partitions.reduce((total, partition) => total + partition[key], 0);
   const parts = [`${number(sum("landed"))} of ${some(sum("files"), "file")} have landed, ${bytes(sum("landed_bytes"))}`];
-  if (counts.lost) parts.push(`${some(counts.lost, "date")} ${are(counts.lost)} lost for good`);
-  if (counts.unknown) parts.push(`${some(counts.unknown, "date")} could not be checked`);
+  if (lost) parts.push(`${some(lost, "file")} ${are(lost)} lost for good`);
+  if (counts.unknown) parts.push(`${some(counts.unknown, "square")} below could not be checked`);
   return `${parts.join("; ")}.`;
 }
 
@@ -89,4 +87,4 @@ function say(mood, sentence, ...rest) {
 
 addEventListener("click", leaveFrame);
 addEventListener("auxclick", leaveFrame);
-load().then(learnDags).catch(() => {});
+load().then(() => learnDags().catch(() => {}));

@@ -3,10 +3,10 @@
 export const STATES = {
   landed: { name: "landed", means: "every file is in the store" },
   partly: { name: "partly", means: "some of the files are in the store" },
-  missing: { name: "missing", means: "files are upstream, none is in the store" },
-  lost: { name: "lost", means: "vanished upstream before it was landed" },
-  empty: { name: "nothing to land", means: "upstream has no files of that date" },
-  unknown: { name: "not known", means: "upstream could not be asked, or is still processing" },
+  missing: { name: "missing", means: "Cisco has files, none is in the store" },
+  lost: { name: "lost", means: "Cisco deleted it before it was landed" },
+  empty: { name: "nothing to land", means: "Cisco has no files of that date" },
+  unknown: { name: "not known", means: "Cisco's server could not be asked, or is still processing" },
 };
 
 /** How many files have not landed, and can. */
