@@ -33,15 +33,19 @@ _MEANINGS: dict[type[CcaError], re.Pattern[str]] = {
 }
 
 
+LONGEST_WISH = timedelta(days=1).total_seconds()
+"""Seconds after which we ask again even if told to wait longer: a mistyped header must not cost years."""
+
+
 def retry_after_seconds(header: str | None, now: datetime) -> float | None:
-    """A Retry-After header, which is seconds or an HTTP date, as seconds from now; None when unusable."""
+    """A Retry-After header, seconds or an HTTP date, as 0 to 86,400 s from now; None when unusable."""
     if not header:
         return None
     if header.strip().isascii() and header.strip().isdigit():
-        return float(header.strip()[:9])
+        return min(float(header.strip()[:9]), LONGEST_WISH)
     try:
-        moment = parsedate_to_datetime(header)
-        return max(0.0, (moment.astimezone(UTC) - now).total_seconds())
+        seconds = (parsedate_to_datetime(header).astimezone(UTC) - now).total_seconds()
+        return min(max(0.0, seconds), LONGEST_WISH)
     except (ValueError, TypeError, OverflowError):
         return None
 

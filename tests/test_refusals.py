@@ -134,8 +134,9 @@ def test_the_error_says_what_failed_how_and_what_the_server_said():
             (bad, None)
             for bad in (None, "", " ", "soon", "-5", "1.5", "²", "٣", "Sun, 99 Mar 2026 12:00:00 GMT")
         ),
-        ("9" * 5000, 999_999_999.0),
+        ("9" * 5000, 86_400.0),
+        ("Tue, 01 Mar 2050 12:00:00 GMT", 86_400.0),
     ],
 )
-def test_retry_after_is_seconds_or_a_date_and_never_an_exception(header, seconds):
+def test_retry_after_is_seconds_or_a_date_up_to_a_day_and_never_an_exception(header, seconds):
     assert retry_after_seconds(header, FIRST_OF_MARCH) == seconds
