@@ -24,10 +24,12 @@ STATES = ("landed", "partly", "missing", "empty", "lost", "unknown")
 # (report, level) -> what is wrong, by days before today, or by months for the monthly report.
 DAMAGE: Mapping[tuple[str, str | None], Mapping[int, str]] = {
     ("cdr", None): {12: "partly", 133: "missing"},
-    ("cdr_compressed", None): {41: "missing", 42: "missing", 43: "missing", 201: "partly", 363: "lost"},
-    ("peak_port_daily", "site"): {361: "missing", 362: "missing", 363: "lost", 7: "missing"},
+    ("cdr_compressed", None): {41: "missing", 42: "missing", 43: "missing", 201: "partly"},
+    ("peak_port_daily", "site"): {361: "missing", 362: "missing", 7: "missing"},
     ("peak_port_daily", "partner"): {0: "unknown", 88: "missing"},
+    ("peak_port_monthly", "site"): {12: "lost"},
     ("peak_port_monthly", "customer"): {5: "missing"},
+    ("peak_port_monthly", "partner"): {12: "lost"},
 }
 
 

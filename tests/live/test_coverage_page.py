@@ -154,8 +154,8 @@ def test_the_keys_lead_from_date_to_date(opened: Frame, browser: Page, snapshot:
 
 
 def test_each_calendar_can_be_read_as_a_table(opened: Frame, snapshot: Snapshot) -> None:
-    opened.get_by_role("button", name="As a table: Peak ports, monthly, level customer").click()
-    table = opened.get_by_role("region", name="Peak ports, monthly, level customer, as a table")
+    opened.get_by_role("button", name="As a table: Peak ports, monthly, customer level").click()
+    table = opened.get_by_role("region", name="Peak ports, monthly, customer level, as a table")
     assert table.locator("tbody tr").count() == 13
     assert table.get_by_text("missing", exact=True).count() == 1
 

@@ -56,7 +56,11 @@ export function fixFor(gap) {
   if (dags && !dags.has(dag)) {
     return make("p", {}, `This Airflow shows you no DAG ${dag}: copy it from the package's folder dags/.`);
   }
-  return make("div", { class: "fix" }, inTheUi(dag, gap.partition), onTheCommandLine(dag, gap.partition));
+  return make("div", { class: "fix" }, untilWhen(gap), inTheUi(dag, gap.partition), onTheCommandLine(dag, gap.partition));
+}
+
+function untilWhen({ expires_on: expires }) {
+  return expires ? make("p", {}, `Cisco deletes it on ${shortDate(expires)}.`) : null;
 }
 
 function inTheUi(dag, partition) {

@@ -80,10 +80,10 @@ function lostLine(gap) {
 }
 
 function whatItIs({ report, site, level, partition }) {
-  const place = site ?? (level && `level ${level}`);
+  const place = site ?? (level && `${level} level`);
   return [
     make("td", {}, make("time", { datetime: partition }, shortDate(partition))),
-    make("th", { scope: "row" }, reportOf(report).title, place ? make("span", { class: "muted" }, ` ${place}`) : null),
+    make("th", { scope: "row" }, reportOf(report).title, place ? make("span", { class: "muted" }, `, ${place}`) : null),
   ];
 }
 

@@ -37,7 +37,7 @@ function show(snapshot) {
   byId("about").textContent = `last reconciled ${moment} UTC · ${snapshot.destination} · last ${snapshot.retention_days} days`;
   headline(snapshot);
   showGaps(snapshot, byId("gaps"), byId("lost"));
-  byId("legend").replaceChildren(...Object.entries(STATES).map(([state, { name, means }]) =>
+  byId("legend").replaceChildren(make("li", { class: "muted" }, "Squares:"), ...Object.entries(STATES).map(([state, { name, means }]) =>
     make("li", { title: means }, swatch(state), name, make("b", {}, number(snapshot.counts[state])))));
   byId("calendars").replaceChildren(...snapshot.rows.map(calendar));
   byId("year").hidden = false;
@@ -65,7 +65,7 @@ const lostFiles = ({ gaps }) => gaps.reduce((sum, gap) => sum + gap.lost, 0);
 function besides({ rows, counts }, lost) {
   const partitions = rows.flatMap((row) => row.partitions);
   const sum = (key) => partitions.reduce((total, partition) => total + partition[key], 0);
-  const parts = [`${number(sum("landed"))} of ${some(sum("files"), "file")} have landed, ${bytes(sum("landed_bytes"))}`];
+  const parts = [`${number(sum("landed"))} of ${some(sum("files"), "file")} have landed (${bytes(sum("landed_bytes"))})`];
   if (lost) parts.push(`${some(lost, "file")} ${are(lost)} lost for good`);
   if (counts.unknown) parts.push(`${some(counts.unknown, "square")} below could not be checked`);
   return `${parts.join("; ")}.`;

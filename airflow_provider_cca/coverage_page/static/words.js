@@ -32,7 +32,7 @@ const MONTH = new Intl.DateTimeFormat("en-GB", { month: "long", year: "numeric",
 
 export const reportOf = (name) => REPORTS[name] ?? { title: name, dag: null };
 
-export const titleOf = ({ report, level }) => reportOf(report).title + (level ? `, level ${level}` : "");
+export const titleOf = ({ report, level }) => reportOf(report).title + (level ? `, ${level} level` : "");
 
 export const number = (value) => NUMBER.format(value);
 
