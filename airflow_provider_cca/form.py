@@ -75,10 +75,11 @@ def provider_info_fields() -> dict[str, Any]:
 def widgets() -> dict[str, Any]:
     """The extras as the form fields of Airflow 3.1."""
     from flask_appbuilder.fieldwidgets import BS3TextFieldWidget
-    from wtforms import BooleanField, FloatField, IntegerField, StringField
+    from wtforms import BooleanField, IntegerField, StringField
     from wtforms.validators import Optional
 
-    kinds = {"string": StringField, "integer": IntegerField, "number": FloatField}
+    # Airflow 3.1 drops the whole connection type for a field of any other class.
+    kinds = {"string": StringField, "integer": IntegerField, "number": IntegerField}
     return {
         name: BooleanField(label, description=text)
         if schema["type"] == "boolean"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.api_fastapi.core_api.services.ui.connections import HookMetaService
 from airflow.sdk import Connection
 from strangers import Stranger
 
@@ -237,6 +238,14 @@ def test_both_styles_of_the_connection_form_say_the_same() -> None:
     assert {k.replace("-", "_"): v for k, v in info["ui-field-behaviour"].items()} == behaviour
     fields = set(CcaConfig.__dataclass_fields__) - {"account", "password", "host", "schema", "port"}
     assert set(info["conn-fields"]) == set(form.EXTRA_FIELDS) == fields
+
+
+def test_the_installed_airflow_shows_the_form_with_all_its_fields() -> None:
+    """Each version checks it in its own way, and shows no form that it finds fault with."""
+    (shown,) = (meta for meta in HookMetaService.hook_meta_data() if meta.connection_type == "cca")
+    assert shown.hook_name == form.NAME
+    assert set(shown.extra_fields or ()) == set(form.EXTRA_FIELDS)
+    assert shown.standard_fields.login.title == "Machine account"
 
 
 @pytest.mark.parametrize("hosts", ["*.webex.com", ["*.webex.com"], '["webex.com"]', " .webex.com "])
