@@ -6,7 +6,6 @@ while connecting or in the middle of a body, leaves here as one of our errors.
 
 from __future__ import annotations
 
-import html
 import json
 import logging
 import os
@@ -14,13 +13,13 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.client import HTTPException
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any, TypeVar
-from urllib.parse import SplitResult, quote, urljoin, urlsplit
+from urllib.parse import SplitResult, urljoin, urlsplit
 
 import requests
 import urllib3
@@ -37,6 +36,7 @@ from airflow_provider_cca.errors import (
     UnreadableAnswer,
 )
 from airflow_provider_cca.links import check_link
+from airflow_provider_cca.messages import MAX_BYTES, message_of
 from airflow_provider_cca.models import RemoteFile, Token
 from airflow_provider_cca.refusals import refusal, retry_after_seconds
 from airflow_provider_cca.retry import Retry
@@ -48,7 +48,6 @@ T = TypeVar("T")
 
 CHUNK_BYTES = 256 * 1024
 MAX_JSON_BYTES = 64 * 1024 * 1024
-MAX_MESSAGE_BYTES = 4096
 MAX_REDIRECTS = 5
 MAX_RENEWALS = 5
 REFUSAL_HOLDS_SECONDS = 10.0
@@ -322,26 +321,18 @@ class CcaSession:
         return f'. The server says: "{message}"' if message else ""
 
     def _message(self, response: requests.Response) -> str:
-        """What the server says in an error's body, on one line and without our secrets."""
+        """What the server says in an error's body. What has another meaning is not for a message: a login
+        that succeeds holds the token, and a download its file."""
+        if response.status_code < 400:
+            return ""
         try:
             with self._translated("an error message"):
-                text = response.raw.read(MAX_MESSAGE_BYTES, decode_content=True).decode("utf-8", "replace")
+                body = response.raw.read(MAX_BYTES, decode_content=True)
         except CcaError:
             return ""
-        with suppress(ValueError, RecursionError):
-            body = json.loads(text)
-            if isinstance(body, dict):
-                told = [
-                    body[k] for k in ("message", "error_description", "description", "error") if body.get(k)
-                ]
-                text = str(told[0]) if told else text
         # Not the account's present token: another thread may have renewed it since this request was sent.
         sent = (response.request.headers.get("Authorization") or "").removeprefix("Bearer ")
-        for secret in filter(None, (self.config.password, sent)):
-            for written in _written_forms(secret):
-                text = text.replace(written, "***")
-        text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-        return text if len(text) <= 300 else text[:300] + "…"
+        return message_of(body, (self.config.password, sent))
 
     @contextmanager
     def _translated(self, what: str) -> Iterator[None]:
@@ -410,13 +401,6 @@ def _json_object(response: requests.Response, what: str) -> dict[str, Any]:
     if not isinstance(answer, dict):
         raise UnreadableAnswer(f"{what} was answered with JSON that is no object")
     return answer
-
-
-def _written_forms(secret: str) -> list[str]:
-    """How a server may write it that repeats our request: as it is, or escaped; the longest first."""
-    forms = {secret, repr(secret)[1:-1], quote(secret, safe=""), html.escape(secret)}
-    forms |= {json.dumps(secret, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False)}
-    return sorted(forms, key=len, reverse=True)
 
 
 def _is_name_fault(error: BaseException) -> bool:

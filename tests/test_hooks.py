@@ -208,7 +208,7 @@ def test_the_test_button_on_https_where_http_is_spoken(
         (
             404,
             "<html>Not here</html>",
-            "answered with 404, which the API does not know: check host, schema",
+            'check host, schema and port of the connection. The server says: "Not here"',
         ),
         (200, "<html>Welcome!</html>", "21 bytes that are not JSON: is 127.0.0.1 the host of a CCA server?"),
         (

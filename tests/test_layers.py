@@ -21,6 +21,7 @@ PLAIN = (
     *(
         "links",
         "refusals",
+        "messages",
         "retry",
         "config",
         "form",
