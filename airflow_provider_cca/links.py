@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Sequence
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from airflow_provider_cca.errors import HostNotAllowed
 
@@ -47,6 +47,14 @@ def check_link(url: str, *, own_host: str, download_hosts: Sequence[str], allow_
             f'hosts, add it to "download_hosts" in the connection\'s extra (now {", ".join(download_hosts)})',
             host=host,
         )
+
+
+def followed(base: str, link: str) -> str:
+    """The URL to which a link leads that stands at `base`; raises HostNotAllowed when it is no URL."""
+    try:
+        return urljoin(base, link)
+    except ValueError:
+        raise HostNotAllowed(f"the link {_shown(link)} is no URL: the token is not sent there") from None
 
 
 def is_loopback(host: str) -> bool:

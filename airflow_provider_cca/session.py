@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from http.client import HTTPException
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any, TypeVar
-from urllib.parse import SplitResult, urljoin, urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import requests
 import urllib3
@@ -35,7 +35,7 @@ from airflow_provider_cca.errors import (
     UnexpectedAnswer,
     UnreadableAnswer,
 )
-from airflow_provider_cca.links import check_link
+from airflow_provider_cca.links import check_link, followed
 from airflow_provider_cca.messages import MAX_BYTES, message_of
 from airflow_provider_cca.models import RemoteFile, Token
 from airflow_provider_cca.refusals import refusal, retry_after_seconds
@@ -135,6 +135,14 @@ class Call:
     generating_403: bool = False
 
 
+class _FollowingNothing(requests.Session):
+    """Even with allow_redirects=False, requests reads the whole body of a redirect, and fails at a Location
+    that is no URL, to prepare the next request."""
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        return None
+
+
 class CcaSession:
     """The authenticated connection of one client.
 
@@ -152,7 +160,7 @@ class CcaSession:
         self._announced: Token | None = None
         self._account = _account(config)
         self._adapter = TrackingAdapter(config.max_connections)
-        self._requests = requests.Session()
+        self._requests = _FollowingNothing()
         # The environment is read here, once: requests would do so at each request, and put an entry of
         # .netrc in the place of the token.
         self._requests.trust_env = False
@@ -242,7 +250,7 @@ class CcaSession:
             if not response.is_redirect:
                 return response
             response.close()
-            url, params = urljoin(url, response.headers["location"]), {}
+            url, params = followed(url, response.headers["location"]), {}
         raise UnexpectedAnswer(f"{call.what} is redirected more than {MAX_REDIRECTS} times", status=302)
 
     def _send(self, method: str, url: str, what: str, **kwargs: Any) -> requests.Response:

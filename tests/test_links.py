@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from airflow_provider_cca.errors import HostNotAllowed
-from airflow_provider_cca.links import check_link, is_host, is_loopback
+from airflow_provider_cca.links import check_link, followed, is_host, is_loopback
 
 OWN = "pcsprod.webex.com"
 
@@ -143,6 +143,27 @@ def test_a_suffix_is_a_suffix_of_names_and_nothing_allows_all(allowed, url):
 )
 def test_download_hosts_may_be_addresses_and_suffixes(allowed, url):
     check(url, download_hosts=(allowed,))
+
+
+@pytest.mark.parametrize(
+    ("link", "url"),
+    [
+        ("https://dl7.webex.com/x", "https://dl7.webex.com/x"),
+        ("//dl7.webex.com/x", "https://dl7.webex.com/x"),
+        ("/pcs/x", f"https://{OWN}/pcs/x"),
+        ("", f"https://{OWN}/pcs/api/"),
+    ],
+)
+def test_a_link_is_read_as_a_browser_reads_it(link, url):
+    assert followed(f"https://{OWN}/pcs/api/", link) == url
+
+
+@pytest.mark.parametrize(
+    "link", ["http://[bad", "http://[::1", "http://]", "//[", "https://[x]y/", "http://\uff03/x"]
+)
+def test_a_link_that_is_no_url_is_refused(link):
+    with pytest.raises(HostNotAllowed, match="no URL|no plain URL"):
+        check(followed(f"https://{OWN}/pcs/api/", link))
 
 
 def test_the_own_host_is_allowed_whatever_download_hosts_says():

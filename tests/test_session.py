@@ -33,7 +33,7 @@ from airflow_provider_cca.errors import (
 )
 from airflow_provider_cca.models import Partition, RemoteFile, Scope
 from airflow_provider_cca.reports import REPORTS, Grain
-from airflow_provider_cca.simulator import CutAfter, Hang, Reset, Simulator, Status, TokenExpired
+from airflow_provider_cca.simulator import CutAfter, Hang, Redirect, Reset, Simulator, Status, TokenExpired
 
 ROOT = "https://pcsprod.webex.com/pcs/api"
 ZIPS = f"{ROOT}/v1/cdr/daily/compression/files"
@@ -318,6 +318,14 @@ def test_a_redirect_elsewhere_is_refused_before_anything_is_sent_there(
     with pytest.raises(HostNotAllowed, match=r"webex\.com\.evil\.example"):
         cisco.files(COMPRESSED, DAY)
     assert all(r.hostname == "pcsprod.webex.com" for r in server.request_history)
+
+
+@pytest.mark.parametrize("to", ["http://[::1", "//[bad"])
+def test_a_redirect_to_what_is_no_url_is_refused(sim: Simulator, client: CcaClient, to: str) -> None:
+    sim.inject(Redirect(to), "sites")
+    with pytest.raises(HostNotAllowed, match="is no URL"):
+        client.sites()
+    assert sim.count("GET") == 1
 
 
 def test_redirects_without_end_are_an_error(server: requests_mock.Mocker, cisco: CcaClient) -> None:
