@@ -57,6 +57,16 @@ def followed(base: str, link: str) -> str:
         raise HostNotAllowed(f"the link {_shown(link)} is no URL: the token is not sent there") from None
 
 
+def origin(url: str) -> str:
+    """Scheme and host of a URL, for a message: no path, and nobody's name; "" when it is no plain URL."""
+    try:
+        parts = urlsplit(url)
+        plain = parts.hostname and is_host(parts.hostname)
+    except ValueError:
+        return ""
+    return f"{parts.scheme}://{parts.hostname}" if plain else ""
+
+
 def is_loopback(host: str) -> bool:
     """Whether the host is this machine: localhost, 127.0.0.0/8 or ::1."""
     try:

@@ -30,12 +30,13 @@ from airflow_provider_cca.errors import (
     CcaError,
     Closed,
     ConnectionFailed,
+    HostNotAllowed,
     InvalidConnection,
     Unauthorized,
     UnexpectedAnswer,
     UnreadableAnswer,
 )
-from airflow_provider_cca.links import check_link, followed
+from airflow_provider_cca.links import check_link, followed, origin
 from airflow_provider_cca.messages import MAX_BYTES, message_of
 from airflow_provider_cca.models import RemoteFile, Token
 from airflow_provider_cca.refusals import refusal, retry_after_seconds
@@ -302,17 +303,27 @@ class CcaSession:
         body = {"accountName": self.config.account, "accountPassword": self.config.password}
         response = self._send("POST", f"{self.config.api_root}/v1/oauth/token", what, json=body)
         try:
-            if response.status_code in {400, 401, 403, 406}:
-                raise Unauthorized(
-                    f"{what} was refused ({response.status_code}): check login and password of the connection"
-                    f"{self._said(response)}"
-                )
             if response.status_code != 200:
-                raise self._refusal(response, Call(self.config.api_root, what))
+                raise self._login_refusal(response, what)
             with self._translated(what):
                 return Token.from_api(_json_object(response, what))
         finally:
             response.close()
+
+    def _login_refusal(self, response: requests.Response, what: str) -> CcaError:
+        status = response.status_code
+        if status in {400, 401, 403, 406}:
+            return Unauthorized(
+                f"{what} was refused ({status}): check login and password of the connection"
+                f"{self._said(response)}"
+            )
+        if response.is_redirect:
+            return UnexpectedAnswer(
+                f"{what} is redirected{_leads_to(response)} ({status}), and the password is not sent there: "
+                "check host and schema of the connection",
+                status=status,
+            )
+        return self._refusal(response, Call(self.config.api_root, what))
 
     def _refusal(self, response: requests.Response, call: Call) -> CcaError:
         return refusal(
@@ -396,6 +407,14 @@ class CcaSession:
 
 def _environment_bundle() -> bool | str:
     return os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
+
+
+def _leads_to(response: requests.Response) -> str:
+    try:
+        to = origin(followed(response.url, response.headers["location"]))
+    except HostNotAllowed:
+        to = ""
+    return f" to {to}" if to else ""
 
 
 def _json_object(response: requests.Response, what: str) -> dict[str, Any]:

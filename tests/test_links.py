@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from airflow_provider_cca.errors import HostNotAllowed
-from airflow_provider_cca.links import check_link, followed, is_host, is_loopback
+from airflow_provider_cca.links import check_link, followed, is_host, is_loopback, origin
 
 OWN = "pcsprod.webex.com"
 
@@ -162,8 +162,23 @@ def test_a_link_is_read_as_a_browser_reads_it(link, url):
     "link", ["http://[bad", "http://[::1", "http://]", "//[", "https://[x]y/", "http://\uff03/x"]
 )
 def test_a_link_that_is_no_url_is_refused(link):
-    with pytest.raises(HostNotAllowed, match="no URL|no plain URL"):
+    with pytest.raises(HostNotAllowed, match=r"is no (plain )?URL"):
         check(followed(f"https://{OWN}/pcs/api/", link))
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://login.example:8443/in?token=s3cret#x", "https://login.example"),
+        ("http://me:s3cret@login.example/", "http://login.example"),
+        ("https://<b>.example/", ""),
+        ("https://[::1", ""),
+        ("/in", ""),
+        ("", ""),
+    ],
+)
+def test_of_a_url_scheme_and_host_alone_are_shown(url, shown):
+    assert origin(url) == shown
 
 
 def test_the_own_host_is_allowed_whatever_download_hosts_says():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -334,11 +335,23 @@ def test_redirects_without_end_are_an_error(server: requests_mock.Mocker, cisco:
         cisco.files(COMPRESSED, DAY)
 
 
-def test_the_login_follows_no_redirect(server: requests_mock.Mocker, cisco: CcaClient) -> None:
-    server.post(f"{ROOT}/v1/oauth/token", status_code=307, headers={"Location": "https://evil.example/"})
-    with pytest.raises(UnexpectedAnswer):
-        cisco.sites()
-    assert len(server.request_history) == 1
+@pytest.mark.parametrize(
+    ("to", "says"),
+    [
+        ("https://login.example/in?next=s3cret", "is redirected to https://login.example (307), and the"),
+        ("/in", "is redirected to http://127.0.0.1 (307), and the"),
+        ("http://[::1", "is redirected (307), and the"),
+    ],
+)
+def test_the_login_follows_no_redirect_and_says_where_it_leads(
+    sim: Simulator, client: CcaClient, to: str, says: str
+) -> None:
+    sim.inject(Redirect(to, status=307), "token")
+    with pytest.raises(UnexpectedAnswer, match=re.escape(says)) as caught:
+        client.sites()
+    assert str(caught.value).endswith("check host and schema of the connection")
+    assert "s3cret" not in str(caught.value)
+    assert len(sim.requests) == 1
 
 
 def test_a_netrc_does_not_replace_the_token(
