@@ -91,6 +91,11 @@ class Account:
                 self.renew_at = time.monotonic() + token.expires_in - margin
             return self.current
 
+    def forget_refusal(self) -> None:
+        """Let the next login be tried at once: somebody asks for it by hand, after a refusal."""
+        with self.lock:
+            self.login_refused = None
+
     def _new(self, login: Callable[[], Token]) -> Token:
         self.current = self.login_refused = None
         try:
@@ -190,7 +195,9 @@ class CcaSession:
                 yield chunk
 
     def log_in_anew(self) -> None:
-        """Log in although this process may have a token: what the token says of login and password is old."""
+        """Log in although this process may have a token, or was refused just now: what either says of login
+        and password is old."""
+        self._account.forget_refusal()
         with self._account.budget.slot(self.closed):
             self._token(refused=self._account.current)
 

@@ -163,6 +163,17 @@ def test_the_test_button_tries_the_password_anew_while_an_older_token_still_work
     assert "check login and password" in says
 
 
+def test_the_test_button_can_be_pressed_again_at_once(sim: Simulator) -> None:
+    """As after the account was unlocked; a refusal holds for 10 s for the threads of a landing alone."""
+    accounts = dict(sim.accounts)
+    sim.accounts.clear()
+    assert not CcaHook().test_connection()[0]
+    assert not CcaHook().test_connection()[0]
+    sim.accounts.update(accounts)
+    assert CcaHook().test_connection()[0]
+    assert sim.count("POST") == 3
+
+
 def test_the_test_button_on_an_unknown_host(press_test: Callable[..., str]) -> None:
     says = press_test(host="cca.invalid", schema="https")
     assert "the host name is not known; is cca.invalid:" in says
