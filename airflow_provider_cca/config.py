@@ -10,6 +10,7 @@ from airflow_provider_cca.reports import MAX_CONNECTIONS
 
 DEFAULT_HOST = "pcsprod.webex.com"
 DEFAULT_DOWNLOAD_HOSTS = ("webex.com",)
+MAX_PORT = 65_535
 MAX_TIMEOUT = 86_400
 """Seconds; sockets refuse much longer ones, and infinity, with an OverflowError."""
 
@@ -60,6 +61,8 @@ class CcaConfig:
                 f"http to {self.host} would send the password unencrypted: set schema to https, or "
                 '"allow_http": true in the extra'
             )
+        if self.port is not None and not 1 <= self.port <= MAX_PORT:
+            raise InvalidConnection(f"port {self.port} is none: give 1 to {MAX_PORT}")
         if not 1 <= self.max_connections <= MAX_CONNECTIONS:
             raise InvalidConnection(
                 f"max_connections is {self.max_connections}: the server allows 1 to {MAX_CONNECTIONS} (§3.1)"

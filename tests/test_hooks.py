@@ -86,14 +86,55 @@ def test_the_forms_texts_are_read_as_values() -> None:
         (connection({"max_connections": 21}), "the server allows 1 to 20"),
         (connection({"max_connections": 0}), "the server allows 1 to 20"),
         (connection({"max_connections": "many"}), "max_connections in its extra is 'many'"),
+        (connection('{"max_connections": 1e400}'), "max_connections in its extra is inf"),
+        (connection('{"max_connections": NaN}'), "max_connections in its extra is nan"),
+        (connection({"max_connections": "10.5"}), "max_connections in its extra is '10.5'"),
+        (connection({"max_connections": True}), "max_connections in its extra is True"),
+        (connection({"read_timeout": True}), "read_timeout in its extra is True"),
+        (connection({"read_timeout": 10**400}), "read_timeout in its extra is 1000"),
+        (connection({"verify": 3}), "verify in its extra is 3"),
+        (connection({"proxy": ["http://me:hunter2@a"]}), "proxy in its extra is not a text"),
+        (connection({"download_hosts": ["https://me:hun@ter2@a"]}), "https://…@a"),
+        (connection('"text"'), "not a JSON object"),
+        (connection("[" * 100_000), "not a JSON object"),
         (connection({"read_timeout": -1}), "read_timeout is -1"),
         (connection({"allow_http": "perhaps"}), "allow_http in its extra is 'perhaps'"),
         (connection({"download_hosts": {"a": 1}}), "download_hosts in its extra"),
     ],
 )
 def test_a_field_that_cannot_be_used_says_which_and_what_to_do(conn: Connection, says: str) -> None:
-    with pytest.raises(InvalidConnection, match=says):
+    with pytest.raises(InvalidConnection, match=says) as caught:
         config_from(conn)
+    assert "ter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("extra", [None, "", " ", "{}", "{ }", "{}\n", "null"])
+def test_an_extra_without_anything_in_it_means_the_defaults(extra: str | None) -> None:
+    assert config_from(connection(extra)) == CcaConfig("account", "word")
+
+
+@pytest.mark.parametrize("number", [10, 10.0, "10", "10.0", " 10 "])
+def test_a_number_is_read_as_a_number_or_its_text(number: Any) -> None:
+    config = config_from(connection({"max_connections": number, "read_timeout": number}))
+    assert (config.max_connections, config.read_timeout) == (10, 10.0)
+
+
+def test_spaces_around_a_field_are_no_part_of_it() -> None:
+    extra = {"verify": " /ca.pem ", "proxy": " http://proxy.example:3128\n", "read_timeout": " "}
+    assert config_from(connection(extra, host=" localhost ", schema="HTTP ")) == CcaConfig(
+        "account",
+        "word",
+        host="localhost",
+        schema="http",
+        verify="/ca.pem",
+        proxy="http://proxy.example:3128",
+    )
+
+
+@pytest.mark.parametrize(("port", "means"), [(0, None), (None, None), (8443, 8443), ("8443", 8443)])
+def test_an_empty_port_may_come_as_0(port: Any, means: int | None) -> None:
+    made = config_from(connection(port=port, host=" ", schema=" "))
+    assert made == CcaConfig("account", "word", port=means)
 
 
 def test_a_missing_connection_says_how_to_create_it() -> None:

@@ -214,13 +214,15 @@ def test_a_refusal_is_printable_and_short():
     assert len(str(caught.value)) < 500
 
 
-@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.255.0.9", "::1", "[::1]"])
+@pytest.mark.parametrize(
+    "host", ["localhost", "localhost.", "LocalHost", "127.0.0.1", "127.255.0.9", "::1", "[::1]"]
+)
 def test_this_machine_is_loopback(host):
     assert is_loopback(host)
 
 
 @pytest.mark.parametrize(
-    "host", ["localhost.evil.example", "127.0.0.1.evil.example", "0.0.0.0", "128.0.0.1", ""]
+    "host", ["localhost.evil.example", "localhost..", "127.0.0.1.evil.example", "0.0.0.0", "128.0.0.1", ""]
 )
 def test_no_other_machine_is_loopback(host):
     assert not is_loopback(host)
