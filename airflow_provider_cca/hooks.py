@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
 
 from airflow.sdk import BaseHook, Connection
 from airflow.sdk.log import mask_secret
@@ -96,6 +97,9 @@ def _client(connection: Connection, attempts: int) -> CcaClient:
 
     config = config_from(connection)
     mask_secret(config.password)
+    if proxy_password := urlsplit(config.proxy or "").password:
+        mask_secret(proxy_password)
+        mask_secret(unquote(proxy_password))
     return CcaClient(config, on_token=mask_secret, attempts=attempts)
 
 

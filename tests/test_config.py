@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from traceback import format_exception
+
 import pytest
 
 from airflow_provider_cca.config import CcaConfig
@@ -72,6 +75,52 @@ def test_the_api_lies_below_host_and_port(fields, root):
 def test_a_field_that_cannot_be_used_is_named_with_what_to_do(fields, says):
     with pytest.raises(InvalidConnection, match=says):
         config(**fields)
+
+
+@pytest.mark.parametrize(
+    "proxy",
+    [
+        "http://proxy.example",
+        "http://proxy.example:3128",
+        "https://proxy.example:3128/",
+        "HTTP://10.0.0.1:8080",
+        "http://[::1]:3128",
+        "http://me:hun%40ter2@proxy.example:3128",
+    ],
+)
+def test_a_proxy_is_a_url_of_http_or_https(proxy):
+    assert config(proxy=proxy).proxy == proxy
+
+
+@pytest.mark.parametrize(
+    ("proxy", "says"),
+    [
+        ("", "does not begin with http:// or https://"),
+        ("me:hunter2@proxy.example:3128", "does not begin with http:// or https://"),
+        ("proxy.example:3128", "does not begin with http:// or https://"),
+        ("socks5://me:hunter2@proxy.example:1080", "does not begin with http:// or https://"),
+        ("http://", "names no host"),
+        ("http:/proxy.example", "names no host"),
+        ("http://me:hunter2@", "names no host"),
+        ("http://me:hunter2@pr_ox$y", "names no host"),
+        ("http://me:hunter2@proxy.example:0", "has no port of 1 to 65535"),
+        ("http://me:hunter2@proxy.example:", "has no port of 1 to 65535"),
+        ("http://me:hunter2@proxy.example:65536", "can be read"),
+        ("http://me:hunter2@[::1", "can be read"),
+        ("http://me:hunter2/x@proxy.example:3128", "can be read"),
+        ("http://me:hunter2%E2%82%AC@proxy.example:3128", "can be read"),
+        ("http://me:hunter2@proxy.example:3128/path", "goes on behind host and port"),
+        ("http://me:hunter2@proxy.example?x", "goes on behind host and port"),
+        ("http://me:hunter2@proxy .example", "holds a space"),
+        ("http://me:hunter2@proxy\n.example", "holds a space"),
+    ],
+)
+def test_what_is_no_proxy_is_refused_in_words_that_repeat_nothing_of_it(proxy, says):
+    with pytest.raises(InvalidConnection, match=re.escape(says)) as caught:
+        config(proxy=proxy)
+    assert "write it as http://host:port" in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+    assert "hunter2" not in "".join(format_exception(caught.value))
 
 
 @pytest.mark.parametrize(

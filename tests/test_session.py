@@ -9,11 +9,15 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
+from traceback import format_exception
 from urllib.parse import urlsplit
 
 import pytest
 import requests
 import requests_mock
+from strangers import self_signed
+from urllib3.exceptions import LocationParseError
 
 from airflow_provider_cca.client import CcaClient
 from airflow_provider_cca.config import CcaConfig
@@ -183,7 +187,19 @@ def test_an_error_message_never_shows_the_token_or_password(
         ),
         (requests.exceptions.ProxyError(), ConnectionFailed, "the proxy does not answer"),
         (requests.exceptions.SSLError("CERTIFICATE_VERIFY_FAILED"), InvalidConnection, "verify"),
-        (requests.exceptions.SSLError("EOF"), ConnectionFailed, "SSLError"),
+        (requests.exceptions.SSLError("EOF"), ConnectionFailed, "broke off while TLS was being agreed on"),
+        (
+            requests.exceptions.SSLError("HANDSHAKE_FAILURE"),
+            ConnectionFailed,
+            "too old, or it wants our cert",
+        ),
+        (
+            requests.exceptions.SSLError("CERTIFICATE_REQUIRED"),
+            InvalidConnection,
+            "wants a client certificate",
+        ),
+        (requests.exceptions.SSLError("?"), ConnectionFailed, "SSLError"),
+        (LocationParseError("a" * 64), InvalidConnection, "cannot be used as the name of a host"),
         (OSError("Could not find a suitable TLS CA bundle"), InvalidConnection, "verify"),
         (OSError("broken pipe"), ConnectionFailed, "OSError"),
     ],
@@ -367,27 +383,58 @@ def test_a_netrc_does_not_replace_the_token(
 
 
 def test_proxy_and_ca_bundle_of_the_environment_are_used(
-    server: requests_mock.Mocker, monkeypatch: pytest.MonkeyPatch
+    server: requests_mock.Mocker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    theirs = str(self_signed(tmp_path))
     monkeypatch.setenv("https_proxy", "http://proxy.example:3128")
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/etc/ours.pem")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", theirs)
     server.get(f"{ROOT}/v1/cdr", json=EMPTY)
     with CcaClient(CcaConfig("a", "b")) as client:
         client.sites()
     assert server.last_request.proxies["https"] == "http://proxy.example:3128"
-    assert server.last_request.verify == "/etc/ours.pem"
+    assert server.last_request.verify == theirs
 
 
 def test_proxy_and_ca_bundle_of_the_connection_come_first(
-    server: requests_mock.Mocker, monkeypatch: pytest.MonkeyPatch
+    server: requests_mock.Mocker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    ours = str(self_signed(tmp_path))
     monkeypatch.setenv("https_proxy", "http://proxy.example:3128")
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/etc/ours.pem")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/etc/theirs.pem")
     server.get(f"{ROOT}/v1/cdr", json=EMPTY)
-    with CcaClient(CcaConfig("a", "b", proxy="http://mine:1", verify="/mine.pem")) as client:
+    with CcaClient(CcaConfig("a", "b", proxy="http://mine:1", verify=ours)) as client:
         client.sites()
     assert server.last_request.proxies["https"] == "http://mine:1"
-    assert server.last_request.verify == "/mine.pem"
+    assert server.last_request.verify == ours
+
+
+@pytest.mark.parametrize("name", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
+def test_a_bundle_of_the_environment_that_is_not_there_is_named(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
+    monkeypatch.setenv(name, "/nowhere/ours.pem")
+    with pytest.raises(
+        InvalidConnection,
+        match=rf"{name} in the environment .* names /nowhere/ours\.pem, which cannot be read",
+    ):
+        CcaClient(CcaConfig("a", "b"))
+
+
+@pytest.mark.parametrize(
+    "proxy",
+    ["http://me:hunter2@127.0.0.1:99999", "ftp://me:hunter2@127.0.0.1", "http://me:hunter2€@127.0.0.1:9"],
+)
+def test_a_proxy_of_the_environment_that_is_none_is_blamed_and_its_password_is_not_told(
+    config: CcaConfig, monkeypatch: pytest.MonkeyPatch, proxy: str
+) -> None:
+    """Neither by the error, nor by the traceback, which holds those that caused it."""
+    monkeypatch.setenv("http_proxy", proxy)
+    monkeypatch.delenv("no_proxy", raising=False)
+    with CcaClient(config, attempts=1) as client, pytest.raises(CcaError) as caught:
+        client.sites()
+    assert "http_proxy in the environment of this worker" in str(caught.value)
+    assert "hunter2" not in "".join(format_exception(caught.value))
 
 
 def test_nothing_secret_is_logged(
