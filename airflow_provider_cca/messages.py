@@ -60,6 +60,6 @@ def _without(text: str, forms: Iterable[str]) -> str:
 
 def _written_forms(secret: str) -> list[str]:
     """How a server may write it that repeats our request: as it is, or escaped; the longest first."""
-    forms = {secret, repr(secret)[1:-1], quote(secret, safe=""), html.escape(secret)}
+    forms = {secret, repr(secret)[1:-1], quote(secret, safe="", errors="replace"), html.escape(secret)}
     forms |= {json.dumps(secret, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False)}
     return sorted(forms, key=len, reverse=True)

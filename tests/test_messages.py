@@ -82,3 +82,8 @@ def test_half_a_secret_at_the_end_of_what_is_looked_at_is_no_message(cut):
 def test_a_secret_that_looks_like_a_tag_goes_before_the_tags_do():
     secret = "abc<def>ghi"
     assert message_of(f"<p>{secret} {json.dumps(secret)}</p>".encode(), (secret,)) == '*** "***"'
+
+
+def test_a_secret_that_is_no_utf_8_is_no_stumbling_block():
+    """As from an environment variable of other bytes."""
+    assert message_of(b"wrong password: p\\udcffw", ("p\udcffw",)) == "wrong password: ***"
