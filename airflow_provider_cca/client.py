@@ -8,10 +8,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Self, TypeVar
-from urllib.parse import quote, urljoin
+from urllib.parse import quote
 
 from airflow_provider_cca.config import CcaConfig
 from airflow_provider_cca.errors import CcaError, Closed, InvalidConnection, PartlyLanded, Unauthorized
+from airflow_provider_cca.links import followed
 from airflow_provider_cca.models import Partition, RemoteFile, Scope, Site
 from airflow_provider_cca.paging import PAGE_SIZE, Entry, Page, collect
 from airflow_provider_cca.reports import REPORTS, check_listing
@@ -141,11 +142,11 @@ class CcaClient:
     def download(self, file: RemoteFile) -> Iterator[bytes]:
         """The body of a file in chunks (§3.5.6, §3.5.7, §3.6.3); one attempt, not verified.
 
-        Raises HostNotAllowed before anything is sent when the link points to a host that is not allowed,
-        and TransientError also in the middle of the body.
+        Raises HostNotAllowed before anything is sent when the link is no URL, or points to a host that is
+        not allowed, and TransientError also in the middle of the body.
         """
         # A link without a host would be the API's own.
-        link = urljoin(f"{self.config.api_root}/", file.link.strip().replace(" ", "%20"))
+        link = followed(f"{self.config.api_root}/", file.link.strip().replace(" ", "%20"))
         return self.session.stream(
             Call(
                 link,

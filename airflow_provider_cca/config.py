@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
+from urllib.parse import unquote, urlsplit
 
 from airflow_provider_cca.errors import InvalidConnection
 from airflow_provider_cca.links import is_host, is_loopback
@@ -10,6 +12,10 @@ from airflow_provider_cca.reports import MAX_CONNECTIONS
 
 DEFAULT_HOST = "pcsprod.webex.com"
 DEFAULT_DOWNLOAD_HOSTS = ("webex.com",)
+PROXY_FORM = (
+    "http://host:port, or http://name:password@host:port with %-codes for special characters in the two"
+)
+MAX_PORT = 65_535
 MAX_TIMEOUT = 86_400
 """Seconds; sockets refuse much longer ones, and infinity, with an OverflowError."""
 
@@ -23,7 +29,8 @@ class CcaConfig:
     :param download_hosts: Hosts, or suffixes of hosts, that may be sent the token besides `host`.
     :param allow_http: Whether the token may go over plain http to other hosts than loopback.
     :param verify: Whether to check TLS certificates, or the path of a CA bundle to check them with.
-    :param proxy: URL of a proxy; None means what the environment says.
+    :param proxy: http or https URL of a proxy, perhaps with a name and a password; None means what the
+        environment says.
     :param max_connections: 1 to 20, counted over all threads of this process.
     :param connect_timeout: Seconds.
     :param read_timeout: Seconds without a byte.
@@ -60,6 +67,11 @@ class CcaConfig:
                 f"http to {self.host} would send the password unencrypted: set schema to https, or "
                 '"allow_http": true in the extra'
             )
+        if self.port is not None and not 1 <= self.port <= MAX_PORT:
+            raise InvalidConnection(f"port {self.port} is none: give 1 to {MAX_PORT}")
+        if self.proxy is not None and (fault := _fault_of_proxy(self.proxy)):
+            # Not what it is: it may hold a password, and not where one is looked for.
+            raise InvalidConnection(f"proxy {fault}: write it as {PROXY_FORM}")
         if not 1 <= self.max_connections <= MAX_CONNECTIONS:
             raise InvalidConnection(
                 f"max_connections is {self.max_connections}: the server allows 1 to {MAX_CONNECTIONS} (§3.1)"
@@ -75,3 +87,25 @@ class CcaConfig:
         """The URL below which the calls of §3.4 live."""
         host = f"[{self.host}]" if ":" in self.host and not self.host.startswith("[") else self.host
         return f"{self.schema}://{host}{f':{self.port}' if self.port else ''}/pcs/api"
+
+
+def _fault_of_proxy(url: str) -> str | None:
+    """What is wrong with the URL of a proxy, in words that repeat nothing of it; None when nothing is."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+        # They travel in a header.
+        (unquote(parts.username or "") + unquote(parts.password or "")).encode("latin-1")
+    except ValueError:
+        return "is no URL of which a host, a port and a password can be read"
+    if re.search(r"[\s\x00-\x1f\x7f]", url):
+        return "holds a space"
+    if parts.scheme not in {"http", "https"}:
+        return "does not begin with http:// or https://"
+    if not host or not is_host(host):
+        return "names no host"
+    if port == 0 or parts.netloc.endswith(":"):
+        return f"has no port of 1 to {MAX_PORT} behind its colon"
+    if parts.path not in {"", "/"} or parts.query or parts.fragment:
+        return "goes on behind host and port"
+    return None

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
 
 from airflow.sdk import BaseHook, Connection
 from airflow.sdk.log import mask_secret
@@ -19,6 +21,9 @@ from airflow_provider_cca.site_list import SiteRow, rows, whole
 
 if TYPE_CHECKING:
     from airflow_provider_cca.client import CcaClient
+
+
+_PASSWORD = re.compile(r"//.*@")
 
 
 class CcaHook(BaseHook):
@@ -92,41 +97,54 @@ def _client(connection: Connection, attempts: int) -> CcaClient:
 
     config = config_from(connection)
     mask_secret(config.password)
+    if proxy_password := urlsplit(config.proxy or "").password:
+        mask_secret(proxy_password)
+        mask_secret(unquote(proxy_password))
     return CcaClient(config, on_token=mask_secret, attempts=attempts)
 
 
 def config_from(connection: Connection) -> CcaConfig:
     """The one place that reads a connection; raises InvalidConnection on a field that cannot be used."""
-    try:
-        extra = connection.extra_dejson if connection.extra else {}
-    except ValueError:
-        extra = None
-    if not isinstance(extra, dict) or (connection.extra and not extra and connection.extra.strip() != "{}"):
-        raise InvalidConnection("its extra is not a JSON object")
+    extra = _extra(connection)
     return CcaConfig(
         account=connection.login or "",
         password=connection.password or "",
-        host=(connection.host or DEFAULT_HOST).strip(),
-        schema=(connection.schema or "https").lower(),
-        port=connection.port,
+        host=_text(connection.host or "") or DEFAULT_HOST,
+        schema=_text(connection.schema or "").lower() or "https",
+        # A form that makes a number of an empty field, as Airflow 3.3's does of one that never had a value,
+        # sends 0.
+        port=int(connection.port or 0) or None,
         download_hosts=_read(extra, "download_hosts", _hosts, DEFAULT_DOWNLOAD_HOSTS),
         allow_http=_read(extra, "allow_http", _flag, False),
         verify=_read(extra, "verify", _flag_or_path, True),
-        proxy=_read(extra, "proxy", str, None),
+        proxy=_read(extra, "proxy", _text, None),
         max_connections=_read(extra, "max_connections", _whole_number, MAX_CONNECTIONS),
-        connect_timeout=_read(extra, "connect_timeout", float, CcaConfig.connect_timeout),
-        read_timeout=_read(extra, "read_timeout", float, CcaConfig.read_timeout),
+        connect_timeout=_read(extra, "connect_timeout", _number, CcaConfig.connect_timeout),
+        read_timeout=_read(extra, "read_timeout", _number, CcaConfig.read_timeout),
     )
+
+
+def _extra(connection: Connection) -> dict[str, Any]:
+    """Airflow's own reading masks secrets, but takes what is no JSON for an empty extra."""
+    try:
+        extra = json.loads((connection.extra or "").strip() or "null")
+    except (ValueError, RecursionError):
+        raise InvalidConnection("its extra is not a JSON object") from None
+    if extra is not None and not isinstance(extra, dict):
+        raise InvalidConnection("its extra is not a JSON object")
+    return connection.extra_dejson if extra else {}
 
 
 def _read(extra: Mapping[str, Any], name: str, kind: Callable[[Any], Any], default: Any) -> Any:
     value = extra.get(name)
-    if value is None or value == "":
+    if value is None or (isinstance(value, str) and not value.strip()):
         return default
     try:
         return kind(value)
-    except (TypeError, ValueError):
-        raise InvalidConnection(f"{name} in its extra is {value!r}, which cannot be used") from None
+    except (TypeError, ValueError, OverflowError):
+        # A URL may hold a password, wherever it is pasted.
+        shown = "not a text" if name == "proxy" else _PASSWORD.sub("//…@", repr(value)[:200])
+        raise InvalidConnection(f"{name} in its extra is {shown}, which cannot be used") from None
 
 
 def _hosts(value: Any) -> tuple[str, ...]:
@@ -152,11 +170,23 @@ def _flag_or_path(value: Any) -> bool | str:
     try:
         return _flag(value)
     except ValueError:
-        return str(value)
+        return _text(value)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value.strip()
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool):
+        raise TypeError
+    return float(value)
 
 
 def _whole_number(value: Any) -> int:
-    number = int(value)
-    if number != float(value) or isinstance(value, bool):
+    number = _number(value)
+    if not number.is_integer():
         raise ValueError
-    return number
+    return int(number)

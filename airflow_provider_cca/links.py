@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Sequence
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from airflow_provider_cca.errors import HostNotAllowed
 
@@ -49,12 +49,30 @@ def check_link(url: str, *, own_host: str, download_hosts: Sequence[str], allow_
         )
 
 
+def followed(base: str, link: str) -> str:
+    """The URL to which a link leads that stands at `base`; raises HostNotAllowed when it is no URL."""
+    try:
+        return urljoin(base, link)
+    except ValueError:
+        raise HostNotAllowed(f"the link {_shown(link)} is no URL: the token is not sent there") from None
+
+
+def origin(url: str) -> str:
+    """Scheme and host of a URL, for a message: no path, and nobody's name; "" when it is no plain URL."""
+    try:
+        parts = urlsplit(url)
+        plain = parts.hostname and is_host(parts.hostname)
+    except ValueError:
+        return ""
+    return f"{parts.scheme}://{parts.hostname}" if plain else ""
+
+
 def is_loopback(host: str) -> bool:
     """Whether the host is this machine: localhost, 127.0.0.0/8 or ::1."""
     try:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
-        return host == "localhost"
+        return host.lower().removesuffix(".") == "localhost"
 
 
 def is_host(text: str) -> bool:

@@ -16,6 +16,7 @@ from airflow_provider_cca.errors import (
     CcaError,
     FileExpired,
     Forbidden,
+    InvalidConnection,
     InvalidRequest,
     ServerFault,
     StillProcessing,
@@ -80,6 +81,11 @@ def refusal(
     if status == 406:
         return InvalidRequest(
             f"{what} finds a parameter invalid (406): check site, level and partition.{said}"
+        )
+    if status == 407:
+        return InvalidConnection(
+            f"{what}: the proxy wants a name and password, or refuses those that it got (407): check "
+            '"proxy" in the connection\'s extra, or http_proxy in the environment of this worker'
         )
     if status == 429:
         return TooManyConnections(

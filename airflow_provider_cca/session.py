@@ -1,42 +1,42 @@
 """Authenticated GETs to a CCA server: login, connection budget, retries, errors. No Airflow.
 
-This module, `sockets` and `client` are the only ones that know HTTP. Whatever requests or urllib3 raises,
-while connecting or in the middle of a body, leaves here as one of our errors.
+This module, `faults`, `sockets` and `client` are the only ones that know HTTP. Whatever requests or urllib3
+raises, while connecting or in the middle of a body, leaves here as one of our errors.
 """
 
 from __future__ import annotations
 
-import html
 import json
 import logging
 import os
-import re
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from http.client import HTTPException
 from http.cookiejar import DefaultCookiePolicy
+from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import SplitResult, quote, urljoin, urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import requests
-import urllib3
 
 from airflow_provider_cca.budget import Budget
 from airflow_provider_cca.config import CcaConfig
 from airflow_provider_cca.errors import (
     CcaError,
     Closed,
-    ConnectionFailed,
+    HostNotAllowed,
     InvalidConnection,
     Unauthorized,
     UnexpectedAnswer,
     UnreadableAnswer,
 )
-from airflow_provider_cca.links import check_link
+from airflow_provider_cca.faults import FOREIGN, Way
+from airflow_provider_cca.links import check_link, followed, origin
+from airflow_provider_cca.messages import MAX_BYTES, message_of
 from airflow_provider_cca.models import RemoteFile, Token
 from airflow_provider_cca.refusals import refusal, retry_after_seconds
 from airflow_provider_cca.retry import Retry
@@ -48,18 +48,10 @@ T = TypeVar("T")
 
 CHUNK_BYTES = 256 * 1024
 MAX_JSON_BYTES = 64 * 1024 * 1024
-MAX_MESSAGE_BYTES = 4096
 MAX_REDIRECTS = 5
 MAX_RENEWALS = 5
 REFUSAL_HOLDS_SECONDS = 10.0
 RENEWAL_MARGIN_SECONDS = 300.0
-# How OpenSSL names, in its versions, a server that speaks plain http, or no TLS that we accept.
-_NO_TLS = re.compile(
-    "WRONG_VERSION_NUMBER|RECORD_LAYER_FAILURE|PACKET_LENGTH_TOO_LONG|PROTOCOL|HANDSHAKE_FAILURE"
-)
-_CERTIFICATE_FAULT = re.compile(
-    r"CERTIFICATE_VERIFY_FAILED(?:\] certificate verify failed: (.+?)\.? \(_ssl)?"
-)
 
 
 @dataclass
@@ -90,6 +82,11 @@ class Account:
                 margin = min(RENEWAL_MARGIN_SECONDS, token.expires_in / 10)
                 self.renew_at = time.monotonic() + token.expires_in - margin
             return self.current
+
+    def forget_refusal(self) -> None:
+        """Let the next login be tried at once: somebody asks for it by hand, after a refusal."""
+        with self.lock:
+            self.login_refused = None
 
     def _new(self, login: Callable[[], Token]) -> Token:
         self.current = self.login_refused = None
@@ -136,8 +133,18 @@ class Call:
     generating_403: bool = False
 
 
+class _FollowingNothing(requests.Session):
+    """Even with allow_redirects=False, requests reads the whole body of a redirect, and fails at a Location
+    that is no URL, to prepare the next request."""
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        return None
+
+
 class CcaSession:
     """The authenticated connection of one client.
+
+    Raises InvalidConnection when there is no CA bundle where the connection, or the environment, says.
 
     :param on_token: Told each token before its first use, so that a host can mask it in its logs.
     :param attempts: How often a call is made when it fails in a way that may pass.
@@ -153,11 +160,11 @@ class CcaSession:
         self._announced: Token | None = None
         self._account = _account(config)
         self._adapter = TrackingAdapter(config.max_connections)
-        self._requests = requests.Session()
+        self._requests = _FollowingNothing()
         # The environment is read here, once: requests would do so at each request, and put an entry of
         # .netrc in the place of the token.
         self._requests.trust_env = False
-        self._requests.verify = config.verify if config.verify is not True else _environment_bundle()
+        self._requests.verify = _bundle(config.verify)
         self._environment_proxies: dict[str, dict[str, str]] = {}
         self._requests.mount("https://", self._adapter)
         self._requests.mount("http://", self._adapter)
@@ -175,14 +182,16 @@ class CcaSession:
         with self._answer(call) as response:
             chunks = response.iter_content(CHUNK_BYTES)
             while True:
-                with self._translated(call.what):
+                with self._translated(call.what, response.url):
                     chunk = next(chunks, None)
                 if chunk is None:
                     return
                 yield chunk
 
     def log_in_anew(self) -> None:
-        """Log in although this process may have a token: what the token says of login and password is old."""
+        """Log in although this process may have a token, or was refused just now: what either says of login
+        and password is old."""
+        self._account.forget_refusal()
         with self._account.budget.slot(self.closed):
             self._token(refused=self._account.current)
 
@@ -196,7 +205,7 @@ class CcaSession:
         self._adapter.interrupt()
 
     def _read_json(self, call: Call) -> dict[str, Any]:
-        with self._answer(call) as response, self._translated(call.what):
+        with self._answer(call) as response, self._translated(call.what, response.url):
             return _json_object(response, call.what)
 
     @contextmanager
@@ -243,12 +252,12 @@ class CcaSession:
             if not response.is_redirect:
                 return response
             response.close()
-            url, params = urljoin(url, response.headers["location"]), {}
+            url, params = followed(url, response.headers["location"]), {}
         raise UnexpectedAnswer(f"{call.what} is redirected more than {MAX_REDIRECTS} times", status=302)
 
     def _send(self, method: str, url: str, what: str, **kwargs: Any) -> requests.Response:
         started = time.monotonic()
-        with self._translated(what):
+        with self._translated(what, url):
             response = self._requests.request(
                 method,
                 url,
@@ -295,17 +304,27 @@ class CcaSession:
         body = {"accountName": self.config.account, "accountPassword": self.config.password}
         response = self._send("POST", f"{self.config.api_root}/v1/oauth/token", what, json=body)
         try:
-            if response.status_code in {400, 401, 403, 406}:
-                raise Unauthorized(
-                    f"{what} was refused ({response.status_code}): check login and password of the connection"
-                    f"{self._said(response)}"
-                )
             if response.status_code != 200:
-                raise self._refusal(response, Call(self.config.api_root, what))
-            with self._translated(what):
+                raise self._login_refusal(response, what)
+            with self._translated(what, response.url):
                 return Token.from_api(_json_object(response, what))
         finally:
             response.close()
+
+    def _login_refusal(self, response: requests.Response, what: str) -> CcaError:
+        status = response.status_code
+        if status in {400, 401, 403, 406}:
+            return Unauthorized(
+                f"{what} was refused ({status}): check login and password of the connection"
+                f"{self._said(response)}"
+            )
+        if response.is_redirect:
+            return UnexpectedAnswer(
+                f"{what} is redirected{_leads_to(response)} ({status}), and the password is not sent there: "
+                "check host and schema of the connection",
+                status=status,
+            )
+        return self._refusal(response, Call(self.config.api_root, what))
 
     def _refusal(self, response: requests.Response, call: Call) -> CcaError:
         return refusal(
@@ -322,81 +341,66 @@ class CcaSession:
         return f'. The server says: "{message}"' if message else ""
 
     def _message(self, response: requests.Response) -> str:
-        """What the server says in an error's body, on one line and without our secrets."""
+        """What the server says in an error's body. What has another meaning is not for a message: a login
+        that succeeds holds the token, and a download its file."""
+        if response.status_code < 400:
+            return ""
         try:
-            with self._translated("an error message"):
-                text = response.raw.read(MAX_MESSAGE_BYTES, decode_content=True).decode("utf-8", "replace")
+            with self._translated("an error message", response.url):
+                body = response.raw.read(MAX_BYTES, decode_content=True)
         except CcaError:
             return ""
-        with suppress(ValueError, RecursionError):
-            body = json.loads(text)
-            if isinstance(body, dict):
-                told = [
-                    body[k] for k in ("message", "error_description", "description", "error") if body.get(k)
-                ]
-                text = str(told[0]) if told else text
         # Not the account's present token: another thread may have renewed it since this request was sent.
         sent = (response.request.headers.get("Authorization") or "").removeprefix("Bearer ")
-        for secret in filter(None, (self.config.password, sent)):
-            for written in _written_forms(secret):
-                text = text.replace(written, "***")
-        text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-        return text if len(text) <= 300 else text[:300] + "…"
+        return message_of(body, (self.config.password, sent))
 
     @contextmanager
-    def _translated(self, what: str) -> Iterator[None]:
+    def _translated(self, what: str, url: str) -> Iterator[None]:
         """The one seam at which foreign errors become ours."""
         try:
             yield
-        except (requests.RequestException, urllib3.exceptions.HTTPError, HTTPException, OSError) as error:
+        except FOREIGN as error:
             if self.closed.is_set():
                 raise Closed(f"{what} was stopped") from error
-            raise self._ours(error, what) from error
-
-    def _ours(self, error: Exception, what: str) -> CcaError:
-        host = f"{self.config.host}{f':{self.config.port}' if self.config.port else ''}"
-        match error:
-            case requests.exceptions.SSLError() if fault := _CERTIFICATE_FAULT.search(str(error)):
-                why = f" ({fault[1]})" if fault[1] else ""
-                return InvalidConnection(
-                    f"{what}: the TLS certificate of {host} cannot be verified{why}; if your network has "
-                    'a CA of its own, set "verify" in the connection\'s extra to the path of its bundle'
-                )
-            case requests.exceptions.InvalidURL() | requests.exceptions.InvalidSchema():
-                return InvalidConnection(
-                    f"{what}: the URL cannot be used; check host and port of the connection"
-                )
-            case requests.exceptions.InvalidProxyURL():
-                return InvalidConnection(f'{what}: "proxy" in the connection\'s extra is not a URL')
-            case requests.exceptions.ProxyError():
-                return ConnectionFailed(
-                    f'{what} failed: the proxy does not answer as one; check "proxy" in the connection\'s '
-                    "extra, or https_proxy in the environment of this worker",
-                    reason="ProxyError",
-                )
-            case requests.exceptions.ConnectTimeout():
-                reason = f"no connection within {self.config.connect_timeout:g} s"
-            case requests.exceptions.ConnectionError() if _is_name_fault(error):
-                reason = "the host name is not known"
-            case requests.exceptions.ConnectionError() if "Connection refused" in str(error):
-                reason = "nothing listens there"
-            case requests.exceptions.SSLError() if _NO_TLS.search(str(error)):
-                reason = "no TLS connection could be agreed on; a server without TLS takes schema http"
-            case requests.exceptions.ReadTimeout():
-                reason = f"no byte within {self.config.read_timeout:g} s"
-            case requests.exceptions.RequestException() | urllib3.exceptions.HTTPError() | HTTPException():
-                reason = type(error).__name__
-            case OSError() if "TLS" in str(error):
-                return InvalidConnection(f'{what}: {error}; check "verify" in the connection\'s extra')
-            case _:
-                reason = type(error).__name__
-        return ConnectionFailed(
-            f"{what} failed: {reason}; is {host} right, and reachable from this worker?", reason=reason
-        )
+            proxy = requests.utils.select_proxy(url, self._proxies(urlsplit(url)))
+            ours = Way(urlsplit(url).netloc, proxy, self.config).error(error, what)
+            # The URL that cannot be used may be that of a proxy, with its password.
+            raise ours from (None if isinstance(error, requests.exceptions.InvalidURL) else error)
 
 
-def _environment_bundle() -> bool | str:
-    return os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
+def _bundle(verify: bool | str) -> bool | str:
+    """What requests is to verify certificates with; raises InvalidConnection when it could not."""
+    setting = '"verify" in the connection\'s extra'
+    if verify is True:
+        name = "REQUESTS_CA_BUNDLE" if os.environ.get("REQUESTS_CA_BUNDLE") else "CURL_CA_BUNDLE"
+        verify, setting = os.environ.get(name) or True, f"{name} in the environment of this worker"
+    if isinstance(verify, str) and not Path(verify).is_dir():
+        _check_bundle(verify, setting)
+    return verify
+
+
+def _check_bundle(path: str, setting: str) -> None:
+    """Without it, each call would fail as if the host were to blame, and be tried again."""
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
+    except ssl.SSLError as error:
+        raise InvalidConnection(
+            f"{setting} names {path}, which holds no certificate in the form PEM; openssl x509 -inform der "
+            "makes that of a .cer or .der"
+        ) from error
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise InvalidConnection(
+            f"{setting} names {path}, which cannot be read on this worker ({why}): give a CA bundle that can"
+        ) from error
+
+
+def _leads_to(response: requests.Response) -> str:
+    try:
+        to = origin(followed(response.url, response.headers["location"]))
+    except HostNotAllowed:
+        to = ""
+    return f" to {to}" if to else ""
 
 
 def _json_object(response: requests.Response, what: str) -> dict[str, Any]:
@@ -410,14 +414,3 @@ def _json_object(response: requests.Response, what: str) -> dict[str, Any]:
     if not isinstance(answer, dict):
         raise UnreadableAnswer(f"{what} was answered with JSON that is no object")
     return answer
-
-
-def _written_forms(secret: str) -> list[str]:
-    """How a server may write it that repeats our request: as it is, or escaped; the longest first."""
-    forms = {secret, repr(secret)[1:-1], quote(secret, safe=""), html.escape(secret)}
-    forms |= {json.dumps(secret, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False)}
-    return sorted(forms, key=len, reverse=True)
-
-
-def _is_name_fault(error: BaseException) -> bool:
-    return "NameResolutionError" in repr(error) or "Failed to resolve" in str(error)

@@ -1,4 +1,4 @@
-"""Servers on loopback that are no CCA: what a connection with a wrong host, port or certificate meets."""
+"""Servers on loopback that are no CCA: what a connection with a wrong host, port, proxy or bundle meets."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address
 from pathlib import Path
+from socketserver import BaseRequestHandler, ThreadingTCPServer
 from threading import Thread
 
 import pytest
@@ -18,13 +19,15 @@ Stranger = Callable[..., int]
 
 @pytest.fixture
 def stranger(tmp_path: Path) -> Iterator[Stranger]:
-    """Starts a server that gives everybody one answer, with `tls` behind a certificate that it has signed
-    itself; returns its port."""
+    """Starts a server that gives everybody one answer, also who takes it for a proxy; with `tls` behind a
+    certificate that it has signed itself, and with `mutual` for who has it alone. Returns its port."""
     with ExitStack() as servers:
 
-        def start(status: int = 200, body: str = "<html>Welcome!</html>", *, tls: bool = False) -> int:
-            certificate = self_signed(tmp_path) if tls else None
-            return servers.enter_context(serving(status, body.encode(), certificate))
+        def start(
+            status: int = 200, body: str = "<html>Welcome!</html>", *, tls: bool = False, mutual: bool = False
+        ) -> int:
+            certificate = self_signed(tmp_path) if tls or mutual else None
+            return servers.enter_context(serving(status, body.encode(), certificate, mutual=mutual))
 
         yield start
 
@@ -37,16 +40,18 @@ class Quiet(ThreadingHTTPServer):
 
 
 @contextmanager
-def serving(status: int, body: bytes, certificate: Path | None) -> Iterator[int]:
+def serving(status: int, body: bytes, certificate: Path | None, *, mutual: bool = False) -> Iterator[int]:
     """A server on a port that the system picks, in a thread that ends with it."""
 
     class Answer(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"]))
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
+
+        do_CONNECT = do_POST  # noqa: N815 - the name is the protocol's
 
         def log_message(self, *arguments: object) -> None:
             """Say nothing: what a test asks for is known."""
@@ -55,6 +60,9 @@ def serving(status: int, body: bytes, certificate: Path | None) -> Iterator[int]
         if certificate:
             tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             tls.load_cert_chain(certificate)
+            if mutual:
+                tls.verify_mode = ssl.CERT_REQUIRED
+                tls.load_verify_locations(certificate)
             # The handshake is left to the request's thread: a client that refuses must not end the server.
             server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
         Thread(target=server.serve_forever, daemon=True, kwargs={"poll_interval": 0.01}).start()
@@ -92,3 +100,17 @@ def self_signed(folder: Path) -> Path:
         )
     )
     return file
+
+
+@pytest.fixture
+def hanging_up() -> Iterator[int]:
+    """The port of a server that says nothing: it reads a little, and hangs up."""
+
+    class HangUp(BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.recv(65536)
+
+    with ThreadingTCPServer(("127.0.0.1", 0), HangUp) as server:
+        Thread(target=server.serve_forever, daemon=True, kwargs={"poll_interval": 0.01}).start()
+        yield server.server_address[1]
+        server.shutdown()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ from typing import Any
 import pytest
 from airflow.api_fastapi.core_api.services.ui.connections import HookMetaService
 from airflow.sdk import Connection
-from strangers import Stranger
+from airflow.sdk.log import redact
+from strangers import Stranger, self_signed
 
 from airflow_provider_cca import form
 from airflow_provider_cca.compat import AirflowFailException
@@ -87,14 +89,55 @@ def test_the_forms_texts_are_read_as_values() -> None:
         (connection({"max_connections": 21}), "the server allows 1 to 20"),
         (connection({"max_connections": 0}), "the server allows 1 to 20"),
         (connection({"max_connections": "many"}), "max_connections in its extra is 'many'"),
+        (connection('{"max_connections": 1e400}'), "max_connections in its extra is inf"),
+        (connection('{"max_connections": NaN}'), "max_connections in its extra is nan"),
+        (connection({"max_connections": "10.5"}), "max_connections in its extra is '10.5'"),
+        (connection({"max_connections": True}), "max_connections in its extra is True"),
+        (connection({"read_timeout": True}), "read_timeout in its extra is True"),
+        (connection({"read_timeout": 10**400}), "read_timeout in its extra is 1000"),
+        (connection({"verify": 3}), "verify in its extra is 3"),
+        (connection({"proxy": ["http://me:hunter2@a"]}), "proxy in its extra is not a text"),
+        (connection({"download_hosts": ["https://me:hun@ter2@a"]}), "https://…@a"),
+        (connection('"text"'), "not a JSON object"),
+        (connection("[" * 100_000), "not a JSON object"),
         (connection({"read_timeout": -1}), "read_timeout is -1"),
         (connection({"allow_http": "perhaps"}), "allow_http in its extra is 'perhaps'"),
         (connection({"download_hosts": {"a": 1}}), "download_hosts in its extra"),
     ],
 )
 def test_a_field_that_cannot_be_used_says_which_and_what_to_do(conn: Connection, says: str) -> None:
-    with pytest.raises(InvalidConnection, match=says):
+    with pytest.raises(InvalidConnection, match=says) as caught:
         config_from(conn)
+    assert "ter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("extra", [None, "", " ", "{}", "{ }", "{}\n", "null"])
+def test_an_extra_without_anything_in_it_means_the_defaults(extra: str | None) -> None:
+    assert config_from(connection(extra)) == CcaConfig("account", "word")
+
+
+@pytest.mark.parametrize("number", [10, 10.0, "10", "10.0", " 10 "])
+def test_a_number_is_read_as_a_number_or_its_text(number: Any) -> None:
+    config = config_from(connection({"max_connections": number, "read_timeout": number}))
+    assert (config.max_connections, config.read_timeout) == (10, 10.0)
+
+
+def test_spaces_around_a_field_are_no_part_of_it() -> None:
+    extra = {"verify": " /ca.pem ", "proxy": " http://proxy.example:3128\n", "read_timeout": " "}
+    assert config_from(connection(extra, host=" localhost ", schema="HTTP ")) == CcaConfig(
+        "account",
+        "word",
+        host="localhost",
+        schema="http",
+        verify="/ca.pem",
+        proxy="http://proxy.example:3128",
+    )
+
+
+@pytest.mark.parametrize(("port", "means"), [(0, None), (None, None), (8443, 8443), ("8443", 8443)])
+def test_an_empty_port_may_come_as_0(port: Any, means: int | None) -> None:
+    made = config_from(connection(port=port, host=" ", schema=" "))
+    assert made == CcaConfig("account", "word", port=means)
 
 
 def test_a_missing_connection_says_how_to_create_it() -> None:
@@ -164,6 +207,17 @@ def test_the_test_button_tries_the_password_anew_while_an_older_token_still_work
     assert "check login and password" in says
 
 
+def test_the_test_button_can_be_pressed_again_at_once(sim: Simulator) -> None:
+    """As after the account was unlocked; a refusal holds for 10 s for the threads of a landing alone."""
+    accounts = dict(sim.accounts)
+    sim.accounts.clear()
+    assert not CcaHook().test_connection()[0]
+    assert not CcaHook().test_connection()[0]
+    sim.accounts.update(accounts)
+    assert CcaHook().test_connection()[0]
+    assert sim.count("POST") == 3
+
+
 def test_the_test_button_on_an_unknown_host(press_test: Callable[..., str]) -> None:
     says = press_test(host="cca.invalid", schema="https")
     assert "the host name is not known; is cca.invalid:" in says
@@ -203,13 +257,130 @@ def test_the_test_button_on_https_where_http_is_spoken(
     assert "no TLS connection could be agreed on" in press_test(schema="https")
 
 
+def test_the_test_button_on_a_bundle_that_is_no_pem_file(
+    press_test: Callable[..., str], tmp_path: Path
+) -> None:
+    """As a .cer that Windows exports: no host is blamed for it."""
+    certificate = tmp_path / "ca.cer"
+    certificate.write_bytes(ssl.PEM_cert_to_DER_cert(certificate_of(self_signed(tmp_path))))
+    says = press_test(extra={"verify": str(certificate)})
+    assert f'"verify" in the connection\'s extra names {certificate}, which holds no certificate' in says
+
+
+def test_the_test_button_on_a_bundle_that_is_not_there(press_test: Callable[..., str]) -> None:
+    says = press_test(extra={"verify": "/nowhere/ca.pem"})
+    assert "names /nowhere/ca.pem, which cannot be read on this worker (No such file or directory)" in says
+
+
+def test_a_bundle_that_cannot_be_used_stops_a_task_before_anything_is_sent(
+    sim: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_OURS", json.dumps(sim.connection | {"extra": {"verify": "/nowhere"}}))
+    with pytest.raises(InvalidConnection, match=r"^connection 'ours': \"verify\" in the connection's extra"):
+        CcaHook("ours").get_conn()
+    assert sim.requests == []
+
+
+def test_the_test_button_on_a_server_that_wants_a_client_certificate(
+    stranger: Stranger, press_test: Callable[..., str], tmp_path: Path
+) -> None:
+    port = stranger(mutual=True)
+    extra = {"verify": str(tmp_path / "self-signed.pem")}
+    assert "client certificate" in press_test(port=port, schema="https", extra=extra)
+
+
+@pytest.mark.parametrize(
+    ("schema", "says"),
+    [
+        ("https", "it broke off while TLS was being agreed on"),
+        ("http", "it broke off without an answer"),
+    ],
+)
+def test_the_test_button_on_a_server_that_hangs_up(
+    hanging_up: int, press_test: Callable[..., str], schema: str, says: str
+) -> None:
+    assert f"failed: {says}" in press_test(port=hanging_up, schema=schema)
+
+
+@pytest.mark.parametrize(
+    ("status", "says"),
+    [
+        (403, "refuses to connect to cca.example (403): ask who runs it to allow that"),
+        (407, 'wants a name and password, or refuses those that it got (407): check "proxy"'),
+        (502, "gets no connection to cca.example (502); is cca.example right"),
+        (504, "gets no connection to cca.example (504); is cca.example right"),
+    ],
+)
+def test_the_test_button_on_a_proxy_that_refuses(
+    stranger: Stranger, press_test: Callable[..., str], status: int, says: str
+) -> None:
+    port = stranger(status)
+    assert f"the proxy 127.0.0.1:{port} {says}" in through(press_test, f"http://me:guessed@127.0.0.1:{port}")
+
+
+def test_the_test_button_on_a_proxy_that_wants_a_password_for_plain_http(
+    stranger: Stranger, press_test: Callable[..., str]
+) -> None:
+    proxy = f"http://me:guessed@127.0.0.1:{stranger(407)}"
+    says = press_test(extra={"proxy": proxy})
+    assert "the proxy wants a name and password, or refuses those that it got (407)" in says
+
+
+def test_the_test_button_on_a_proxy_that_does_not_listen(press_test: Callable[..., str]) -> None:
+    says = through(press_test, "http://me:guessed@127.0.0.1:9")
+    assert 'nothing listens at the proxy 127.0.0.1:9; check "proxy"' in says
+
+
+def test_the_test_button_on_a_proxy_of_an_unknown_name(press_test: Callable[..., str]) -> None:
+    says = through(press_test, "http://me:guessed@proxy.invalid:3128")
+    assert "the host name of the proxy proxy.invalid:3128 is not known" in says
+
+
+def test_the_test_button_on_a_proxy_that_nobody_vouches_for(
+    stranger: Stranger, press_test: Callable[..., str]
+) -> None:
+    port = stranger(tls=True)
+    says = through(press_test, f"https://me:guessed@127.0.0.1:{port}")
+    assert f"the TLS certificate of the proxy 127.0.0.1:{port} cannot be verified (self-signed" in says
+
+
+def test_the_test_button_on_a_proxy_without_tls_that_is_written_https(
+    stranger: Stranger, press_test: Callable[..., str]
+) -> None:
+    port = stranger()
+    says = through(press_test, f"https://me:guessed@127.0.0.1:{port}")
+    assert f"no TLS connection to the proxy 127.0.0.1:{port} could be agreed on" in says
+
+
+def test_the_test_button_on_a_proxy_that_hangs_up(hanging_up: int, press_test: Callable[..., str]) -> None:
+    says = through(press_test, f"http://me:guessed@127.0.0.1:{hanging_up}")
+    assert f"is cca.example right, and reachable through the proxy 127.0.0.1:{hanging_up}?" in says
+
+
+def test_the_password_of_a_proxy_is_masked_in_the_logs(sim: Simulator, monkeypatch) -> None:
+    extra = {"proxy": "http://me:a%40longer-word@127.0.0.1:9"}
+    monkeypatch.setenv("AIRFLOW_CONN_PROXIED", json.dumps(sim.connection | {"extra": extra}))
+    CcaHook("proxied").get_conn()
+    assert redact("a@longer-word, a%40longer-word") == "***, ***"
+
+
+def through(press_test: Callable[..., str], proxy: str) -> str:
+    return press_test(host="cca.example", schema="https", port=None, extra={"proxy": proxy})
+
+
+def certificate_of(file: Path) -> str:
+    """What PEM has of it, without the key behind it."""
+    end = "-----END CERTIFICATE-----"
+    return file.read_text().partition(end)[0] + end
+
+
 @pytest.mark.parametrize(
     ("status", "body", "expected"),
     [
         (
             404,
             "<html>Not here</html>",
-            "answered with 404, which the API does not know: check host, schema",
+            'check host, schema and port of the connection. The server says: "Not here"',
         ),
         (200, "<html>Welcome!</html>", "21 bytes that are not JSON: is 127.0.0.1 the host of a CCA server?"),
         (

@@ -21,10 +21,12 @@ PLAIN = (
     *(
         "links",
         "refusals",
+        "messages",
         "retry",
         "config",
         "form",
         "budget",
+        "faults",
         "sockets",
         "session",
         "client",
@@ -61,7 +63,7 @@ AIRFLOW_SIDE = (
 FRAME = {"__init__", "get_provider_info", "plugin"}
 # Each may import those above it; what checks the snapshot is plain.
 PAGE = ("__init__", "checked", "stored", "app")
-TALKING = {"client", "session", "sockets"}
+TALKING = {"client", "session", "sockets", "faults"}
 KEEPING = {
     *("landing", "unpacking", "archives", "store", "s3_store", "keys", "manifest"),
     *("inventory", "healing"),

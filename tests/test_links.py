@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from airflow_provider_cca.errors import HostNotAllowed
-from airflow_provider_cca.links import check_link, is_host, is_loopback
+from airflow_provider_cca.links import check_link, followed, is_host, is_loopback, origin
 
 OWN = "pcsprod.webex.com"
 
@@ -145,6 +145,42 @@ def test_download_hosts_may_be_addresses_and_suffixes(allowed, url):
     check(url, download_hosts=(allowed,))
 
 
+@pytest.mark.parametrize(
+    ("link", "url"),
+    [
+        ("https://dl7.webex.com/x", "https://dl7.webex.com/x"),
+        ("//dl7.webex.com/x", "https://dl7.webex.com/x"),
+        ("/pcs/x", f"https://{OWN}/pcs/x"),
+        ("", f"https://{OWN}/pcs/api/"),
+    ],
+)
+def test_a_link_is_read_as_a_browser_reads_it(link, url):
+    assert followed(f"https://{OWN}/pcs/api/", link) == url
+
+
+@pytest.mark.parametrize(
+    "link", ["http://[bad", "http://[::1", "http://]", "//[", "https://[x]y/", "http://\uff03/x"]
+)
+def test_a_link_that_is_no_url_is_refused(link):
+    with pytest.raises(HostNotAllowed, match=r"is no (plain )?URL"):
+        check(followed(f"https://{OWN}/pcs/api/", link))
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://login.example:8443/in?token=s3cret#x", "https://login.example"),
+        ("http://me:s3cret@login.example/", "http://login.example"),
+        ("https://<b>.example/", ""),
+        ("https://[::1", ""),
+        ("/in", ""),
+        ("", ""),
+    ],
+)
+def test_of_a_url_scheme_and_host_alone_are_shown(url, shown):
+    assert origin(url) == shown
+
+
 def test_the_own_host_is_allowed_whatever_download_hosts_says():
     check("https://cca.example.org/x", own_host="CCA.example.org", download_hosts=())
 
@@ -178,13 +214,15 @@ def test_a_refusal_is_printable_and_short():
     assert len(str(caught.value)) < 500
 
 
-@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.255.0.9", "::1", "[::1]"])
+@pytest.mark.parametrize(
+    "host", ["localhost", "localhost.", "LocalHost", "127.0.0.1", "127.255.0.9", "::1", "[::1]"]
+)
 def test_this_machine_is_loopback(host):
     assert is_loopback(host)
 
 
 @pytest.mark.parametrize(
-    "host", ["localhost.evil.example", "127.0.0.1.evil.example", "0.0.0.0", "128.0.0.1", ""]
+    "host", ["localhost.evil.example", "localhost..", "127.0.0.1.evil.example", "0.0.0.0", "128.0.0.1", ""]
 )
 def test_no_other_machine_is_loopback(host):
     assert not is_loopback(host)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import md5
 from pathlib import Path
@@ -393,6 +394,29 @@ def test_files_that_fail_leave_the_others_landed_and_the_task_retryable(sim, run
         run(operator, day)
     assert run(operator, day)["downloaded"] == 1
     assert landed(tmp_path) == truth(sim, "cdr_compressed", day, day)
+
+
+@pytest.mark.parametrize("link", ["http://[bad", "https://[::1", "//]"])
+def test_a_link_that_is_no_url_holds_back_its_own_partition_alone(sim, run, day, tmp_path, link) -> None:
+    before = pendulum.parse(day).subtract(days=1).to_date_string()
+    one, *others = sim.world.sites
+    (bad,) = sim.truth("cdr", day, day, site=one)
+
+    def misprint(asked, answer):
+        for item in answer.get("items", []):
+            item.update({"downloadLink": link} if item.get("id") == bad.id else {})
+        return answer
+
+    sim.edit_answer = misprint
+    operator = CcaToObjectStorageOperator(
+        task_id="t", report="cdr", site=[one, *others], destination=str(tmp_path), partition=before,
+        partition_end=day,
+    )  # fmt: skip
+    with pytest.raises(AirflowFailException, match=rf"^PartlyLanded: 1 of .*{re.escape(link)}.* is no URL"):
+        run(operator)
+    assert landed(tmp_path) == truth(sim, "cdr", before, before, site=one).union(
+        *(truth(sim, "cdr", before, day, site=site) for site in others)
+    )
 
 
 def test_an_expired_file_ends_the_task_without_retries(sim, run, day, tmp_path) -> None:

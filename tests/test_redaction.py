@@ -61,6 +61,26 @@ def test_a_token_is_hidden_that_was_renewed_while_the_server_answered():
     assert "Authorization: Bearer ***" in said[0]
 
 
+@pytest.mark.parametrize("status", [201, 202, 206])
+def test_the_token_of_a_login_answered_with_another_success_is_in_no_error(status):
+    body = json.dumps({"accessToken": "t0k3n", "expiresIn": 43199}).encode()
+    with Simulator().serve() as sim, client(sim) as cca:
+        sim.inject(Status(status, body=body), "token")
+        said = refusal_of(cca.sites)
+    assert f"answered with {status}, which the API does not know" in said
+    assert "t0k3n" not in said
+
+
+def test_the_bytes_of_a_file_are_in_no_error():
+    with Simulator().serve() as sim, client(sim) as cca:
+        sim.download_hosts = [sim.host]
+        files = cca.files(Scope(REPORTS["cdr_compressed"]), Partition.parse(str(sim.world.today), Grain.DAY))
+        sim.inject(Status(206, body=b"+1 555 0100 called"), "download")
+        said = refusal_of(lambda: list(cca.download(files[0])))
+    assert "answered with 206" in said
+    assert "0100" not in said
+
+
 def refusal_of(call):
     with pytest.raises(CcaError) as caught:
         call()

@@ -10,6 +10,7 @@ from airflow_provider_cca.errors import (
     AttemptsExhausted,
     FileExpired,
     Forbidden,
+    InvalidConnection,
     InvalidRequest,
     ServerFault,
     StillProcessing,
@@ -40,6 +41,7 @@ def file(created: datetime = NOW - DAY, expires: datetime | None = None, attempt
     [
         (401, Unauthorized),
         (406, InvalidRequest),
+        (407, InvalidConnection),
         (408, ServerFault),
         (412, StillProcessing),
         (429, TooManyConnections),

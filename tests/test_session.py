@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
+from traceback import format_exception
 from urllib.parse import urlsplit
 
 import pytest
 import requests
 import requests_mock
+from strangers import self_signed
+from urllib3.exceptions import LocationParseError
 
 from airflow_provider_cca.client import CcaClient
 from airflow_provider_cca.config import CcaConfig
@@ -33,7 +38,7 @@ from airflow_provider_cca.errors import (
 )
 from airflow_provider_cca.models import Partition, RemoteFile, Scope
 from airflow_provider_cca.reports import REPORTS, Grain
-from airflow_provider_cca.simulator import CutAfter, Hang, Reset, Simulator, Status, TokenExpired
+from airflow_provider_cca.simulator import CutAfter, Hang, Redirect, Reset, Simulator, Status, TokenExpired
 
 ROOT = "https://pcsprod.webex.com/pcs/api"
 ZIPS = f"{ROOT}/v1/cdr/daily/compression/files"
@@ -182,7 +187,19 @@ def test_an_error_message_never_shows_the_token_or_password(
         ),
         (requests.exceptions.ProxyError(), ConnectionFailed, "the proxy does not answer"),
         (requests.exceptions.SSLError("CERTIFICATE_VERIFY_FAILED"), InvalidConnection, "verify"),
-        (requests.exceptions.SSLError("EOF"), ConnectionFailed, "SSLError"),
+        (requests.exceptions.SSLError("EOF"), ConnectionFailed, "broke off while TLS was being agreed on"),
+        (
+            requests.exceptions.SSLError("HANDSHAKE_FAILURE"),
+            ConnectionFailed,
+            "too old, or it wants our cert",
+        ),
+        (
+            requests.exceptions.SSLError("CERTIFICATE_REQUIRED"),
+            InvalidConnection,
+            "wants a client certificate",
+        ),
+        (requests.exceptions.SSLError("?"), ConnectionFailed, "SSLError"),
+        (LocationParseError("a" * 64), InvalidConnection, "cannot be used as the name of a host"),
         (OSError("Could not find a suitable TLS CA bundle"), InvalidConnection, "verify"),
         (OSError("broken pipe"), ConnectionFailed, "OSError"),
     ],
@@ -320,17 +337,37 @@ def test_a_redirect_elsewhere_is_refused_before_anything_is_sent_there(
     assert all(r.hostname == "pcsprod.webex.com" for r in server.request_history)
 
 
+@pytest.mark.parametrize("to", ["http://[::1", "//[bad"])
+def test_a_redirect_to_what_is_no_url_is_refused(sim: Simulator, client: CcaClient, to: str) -> None:
+    sim.inject(Redirect(to), "sites")
+    with pytest.raises(HostNotAllowed, match="is no URL"):
+        client.sites()
+    assert sim.count("GET") == 1
+
+
 def test_redirects_without_end_are_an_error(server: requests_mock.Mocker, cisco: CcaClient) -> None:
     server.get(ZIPS, status_code=302, headers={"Location": ZIPS})
     with pytest.raises(UnexpectedAnswer, match="redirected more than 5 times"):
         cisco.files(COMPRESSED, DAY)
 
 
-def test_the_login_follows_no_redirect(server: requests_mock.Mocker, cisco: CcaClient) -> None:
-    server.post(f"{ROOT}/v1/oauth/token", status_code=307, headers={"Location": "https://evil.example/"})
-    with pytest.raises(UnexpectedAnswer):
-        cisco.sites()
-    assert len(server.request_history) == 1
+@pytest.mark.parametrize(
+    ("to", "says"),
+    [
+        ("https://login.example/in?next=s3cret", "is redirected to https://login.example (307), and the"),
+        ("/in", "is redirected to http://127.0.0.1 (307), and the"),
+        ("http://[::1", "is redirected (307), and the"),
+    ],
+)
+def test_the_login_follows_no_redirect_and_says_where_it_leads(
+    sim: Simulator, client: CcaClient, to: str, says: str
+) -> None:
+    sim.inject(Redirect(to, status=307), "token")
+    with pytest.raises(UnexpectedAnswer, match=re.escape(says)) as caught:
+        client.sites()
+    assert str(caught.value).endswith("check host and schema of the connection")
+    assert "s3cret" not in str(caught.value)
+    assert len(sim.requests) == 1
 
 
 def test_a_netrc_does_not_replace_the_token(
@@ -346,27 +383,58 @@ def test_a_netrc_does_not_replace_the_token(
 
 
 def test_proxy_and_ca_bundle_of_the_environment_are_used(
-    server: requests_mock.Mocker, monkeypatch: pytest.MonkeyPatch
+    server: requests_mock.Mocker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    theirs = str(self_signed(tmp_path))
     monkeypatch.setenv("https_proxy", "http://proxy.example:3128")
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/etc/ours.pem")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", theirs)
     server.get(f"{ROOT}/v1/cdr", json=EMPTY)
     with CcaClient(CcaConfig("a", "b")) as client:
         client.sites()
     assert server.last_request.proxies["https"] == "http://proxy.example:3128"
-    assert server.last_request.verify == "/etc/ours.pem"
+    assert server.last_request.verify == theirs
 
 
 def test_proxy_and_ca_bundle_of_the_connection_come_first(
-    server: requests_mock.Mocker, monkeypatch: pytest.MonkeyPatch
+    server: requests_mock.Mocker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    ours = str(self_signed(tmp_path))
     monkeypatch.setenv("https_proxy", "http://proxy.example:3128")
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/etc/ours.pem")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/etc/theirs.pem")
     server.get(f"{ROOT}/v1/cdr", json=EMPTY)
-    with CcaClient(CcaConfig("a", "b", proxy="http://mine:1", verify="/mine.pem")) as client:
+    with CcaClient(CcaConfig("a", "b", proxy="http://mine:1", verify=ours)) as client:
         client.sites()
     assert server.last_request.proxies["https"] == "http://mine:1"
-    assert server.last_request.verify == "/mine.pem"
+    assert server.last_request.verify == ours
+
+
+@pytest.mark.parametrize("name", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
+def test_a_bundle_of_the_environment_that_is_not_there_is_named(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
+    monkeypatch.setenv(name, "/nowhere/ours.pem")
+    with pytest.raises(
+        InvalidConnection,
+        match=rf"{name} in the environment .* names /nowhere/ours\.pem, which cannot be read",
+    ):
+        CcaClient(CcaConfig("a", "b"))
+
+
+@pytest.mark.parametrize(
+    "proxy",
+    ["http://me:hunter2@127.0.0.1:99999", "ftp://me:hunter2@127.0.0.1", "http://me:hunter2€@127.0.0.1:9"],
+)
+def test_a_proxy_of_the_environment_that_is_none_is_blamed_and_its_password_is_not_told(
+    config: CcaConfig, monkeypatch: pytest.MonkeyPatch, proxy: str
+) -> None:
+    """Neither by the error, nor by the traceback, which holds those that caused it."""
+    monkeypatch.setenv("http_proxy", proxy)
+    monkeypatch.delenv("no_proxy", raising=False)
+    with CcaClient(config, attempts=1) as client, pytest.raises(CcaError) as caught:
+        client.sites()
+    assert "http_proxy in the environment of this worker" in str(caught.value)
+    assert "hunter2" not in "".join(format_exception(caught.value))
 
 
 def test_nothing_secret_is_logged(
