@@ -101,6 +101,14 @@ def own_arguments(cls: Any) -> list[str]:
     return [name for name in names if name not in {"self", "kwargs"}]
 
 
+def test_a_star_brings_every_operator_and_nothing_else() -> None:
+    """Also those that are imported when they are asked for."""
+    namespace: dict[str, Any] = {}
+    exec("from airflow_provider_cca.operators import *", namespace)
+    found = {name for name in namespace if not name.startswith("__")}
+    assert found == {cls.__name__ for cls in public_classes()} - {"CcaFilesSensor"}
+
+
 def test_the_readme_names_every_operator_and_its_arguments() -> None:
     for cls in public_classes():
         assert f"`{cls.__name__}`" in README
