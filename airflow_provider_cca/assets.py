@@ -10,10 +10,11 @@ A landing has two assets, since Airflow lets an event with a partition key start
 from __future__ import annotations
 
 import posixpath
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from airflow.sdk import Asset, AssetAlias
 
@@ -102,18 +103,21 @@ def facts_of(destination: str, landed: Sequence[Landed]) -> dict[str, Any]:
 
 
 def announce(
-    context: Mapping[str, Any], outlets: Sequence[Any], facts: Mapping[str, Any], landed: Sequence[Landed]
+    context: Mapping[str, Any], outlets: Sequence[Any], destination: str, landed: Sequence[Landed]
 ) -> None:
-    """Put the facts into the event of each asset among the outlets of a task, whoever made that asset."""
+    """Put the facts into the event of each asset among the outlets of a task, whoever made that asset.
+
+    The asset of one site gets the facts of that site alone, whatever else the task has landed.
+    """
     events = context.get("outlet_events")
     if events is None:
         return
-    keys = sorted({str(one.partition) for one in landed})
     for asset in outlets:
         if not isinstance(asset, Asset):
             continue
-        event = events[asset]
-        event.extra.update(facts)
+        event, about = events[asset], _about(asset, landed)
+        event.extra.update(facts_of(destination, about))
+        keys = sorted({str(one.partition) for one in about})
         if _is_of_partitions(asset) and hasattr(event, "add_partitions"):  # Airflow 3.3
             event.add_partitions(keys)
             if len(keys) > 1:
@@ -144,6 +148,12 @@ def without_connection(destination: str) -> str:
 
 def _is_of_partitions(asset: Asset) -> bool:
     return asset.uri.startswith(f"{SCHEME}:") and asset.uri.endswith(OF_PARTITIONS)
+
+
+def _about(asset: Asset, landed: Sequence[Landed]) -> Sequence[Landed]:
+    """What of a landing an asset is about: all of it, unless it is that of a site."""
+    site = re.fullmatch(rf"{SCHEME}://cdr/site=([^/]+)(?:{OF_PARTITIONS})?", asset.uri)
+    return [one for one in landed if one.scope.site == unquote(site[1])] if site else landed
 
 
 def _what_all_share(name: str, values: Sequence[str | None]) -> dict[str, str]:

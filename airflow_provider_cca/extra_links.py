@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, metadata
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 from airflow.sdk import BaseOperatorLink
 
-from airflow_provider_cca.compat import conf
-
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator
     from airflow.sdk.types import TaskInstanceKey
-
-DISTRIBUTION = "airflow-provider-cca"
 
 
 class LandedFilesLink(BaseOperatorLink):
@@ -33,18 +28,17 @@ class LandedFilesLink(BaseOperatorLink):
 
 
 class ReportDocsLink(BaseOperatorLink):
-    """To the page of the report in this package's documentation, where its metadata names an address of it.
+    """To what is written about the report, on the page that the plugin of this package serves within Airflow.
 
-    Else to the page of the DAG, whose button "Dag Docs" shows what the DAG says about itself.
+    Relative to the root of the UI, which Airflow names as the base of all addresses on its pages: so it is
+    right whatever the host, also where Airflow is served below a path.
     """
 
     name = "About this report"
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
-        if address := documentation():
-            return f"{address.rstrip('/')}/reports.md#{getattr(operator, 'report', '')}"
-        base = conf.get("api", "base_url", fallback="http://localhost:8080/")
-        return f"{base.rstrip('/')}/dags/{quote(ti_key.dag_id)}"
+        report = getattr(operator, "report", None)
+        return f"cca/docs/reports#{report}" if isinstance(report, str) else "cca/docs/reports"
 
 
 def console_url(folder: str, endpoint: Callable[[], str | None] = lambda: None) -> str:
@@ -59,16 +53,6 @@ def console_url(folder: str, endpoint: Callable[[], str | None] = lambda: None) 
     if url.scheme in {"gs", "gcs"}:
         return f"https://console.cloud.google.com/storage/browser/{url.netloc}/{path}"
     return folder if url.scheme else f"file://{quote(folder, safe='/=')}"
-
-
-def documentation() -> str | None:
-    """The address of the documentation, as the metadata of the installed package gives it."""
-    try:
-        urls = metadata(DISTRIBUTION).get_all("Project-URL") or []
-    except PackageNotFoundError:
-        return None
-    named = dict(url.split(", ", 1) for url in urls)
-    return named.get("Documentation")
 
 
 def _endpoint(operator: Any) -> str | None:

@@ -22,6 +22,16 @@ if TYPE_CHECKING:
     from airflow_provider_cca.landing import Landed
     from airflow_provider_cca.reconciling import CcaReconcileOperator as CcaReconcileOperator
 
+__all__ = [
+    "CcaDownloadFilesOperator",
+    "CcaExtractOperator",
+    "CcaListFilesOperator",
+    "CcaListSitesOperator",
+    "CcaReconcileOperator",
+    "CcaSiteListToObjectStorageOperator",
+    "CcaToObjectStorageOperator",
+]
+
 ELSEWHERE = {"CcaExtractOperator": "extracting", "CcaReconcileOperator": "reconciling"}
 """Operators with a module of their own."""
 

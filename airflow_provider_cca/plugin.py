@@ -1,7 +1,7 @@
-"""The coverage page, as Airflow's UI finds it: through the entry point of group `airflow.plugins`.
+"""The coverage page and the documentation, as Airflow finds them: by the entry point of `airflow.plugins`.
 
 Plugins load in every process of Airflow, tasks included, so this module imports next to nothing: what the
-page is made of comes in with the first request, in the api-server alone.
+pages are made of comes in with the first request, in the api-server alone.
 """
 
 from __future__ import annotations
@@ -16,24 +16,41 @@ Message = MutableMapping[str, Any]
 URL_PREFIX = "/cca/coverage"
 """Where the page is, below the root of Airflow's UI."""
 
+DOCS_PREFIX = "/cca/docs"
+"""Where the documentation is."""
+
 
 async def coverage_page(
     scope: MutableMapping[str, Any],
     receive: Callable[[], Awaitable[Message]],
     send: Callable[[Message], Awaitable[None]],
 ) -> None:
-    """The page as an ASGI application, which is built when it is first asked for."""
+    """The coverage page as an ASGI application, which is built when it is first asked for."""
     from airflow_provider_cca.coverage_page.app import app
 
     await app(scope, receive, send)
 
 
+async def docs_page(
+    scope: MutableMapping[str, Any],
+    receive: Callable[[], Awaitable[Message]],
+    send: Callable[[Message], Awaitable[None]],
+) -> None:
+    """The documentation, likewise."""
+    from airflow_provider_cca.docs_page.app import app
+
+    await app(scope, receive, send)
+
+
 class CcaPlugin(AirflowPlugin):
-    """An entry of the navigation, and the page behind it."""
+    """An entry of the navigation, the page behind it, and the documentation."""
 
     name = "cca"
-    fastapi_apps = [{"app": coverage_page, "url_prefix": URL_PREFIX, "name": "CCA coverage"}]  # noqa: RUF012
-    external_views = [  # noqa: RUF012 - Airflow reads these attributes of the class
+    fastapi_apps = [  # noqa: RUF012 - Airflow reads these attributes of the class
+        {"app": coverage_page, "url_prefix": URL_PREFIX, "name": "CCA coverage"},
+        {"app": docs_page, "url_prefix": DOCS_PREFIX, "name": "CCA documentation"},
+    ]
+    external_views = [  # noqa: RUF012
         {
             # So short that the navigation shows it whole.
             "name": "Coverage",

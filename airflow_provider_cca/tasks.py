@@ -115,7 +115,7 @@ class CcaLandingOperator(CcaOperator):
     def announce(self, context: Context, landed: Sequence[Landed]) -> None:
         """Say what has landed, in the events of the task's outlets and in its link."""
         facts = facts_of(str(self.destination), landed)
-        announce(context, self.outlets, facts, landed)
+        announce(context, self.outlets, str(self.destination), landed)
         announce_each(context, self.outlets, str(self.destination), landed)
         self.landed_at = facts["manifest"].rpartition("/")[0] if "manifest" in facts else facts["folder"]
 

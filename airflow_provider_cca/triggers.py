@@ -12,7 +12,7 @@ from typing import Any
 
 from airflow.triggers.base import BaseEventTrigger, BaseTrigger, TriggerEvent
 
-from airflow_provider_cca.arguments import check_arguments
+from airflow_provider_cca.arguments import check_arguments, is_open
 from airflow_provider_cca.errors import CcaError, InvalidArgument, TransientError
 from airflow_provider_cca.looks import FAILED_LOOKS, Look, newest_partitions
 from airflow_provider_cca.reports import Grain, report_named
@@ -106,6 +106,9 @@ class CcaNewPartitionTrigger(BaseEventTrigger):
         12 months. Those that were there before the first look count as new.
     :param poke_interval: Seconds between two looks; the server's Retry-After can make it longer.
     :param cca_conn_id: The connection, of type `cca`.
+
+    Raises InvalidArgument for what cannot be watched, and for templates: nothing renders a watcher's
+    arguments.
     """
 
     def __init__(
@@ -119,23 +122,16 @@ class CcaNewPartitionTrigger(BaseEventTrigger):
         cca_conn_id: str = "cca_default",
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        _check_plain(report=report, site=site, level=level, cca_conn_id=cca_conn_id)
         check_arguments(report=report, site=site, level=level)
         self.grain = report_named(report).grain
         most = MOST_LOOKBACK[self.grain]
-        if not isinstance(lookback, int) or not 1 <= lookback <= most:
+        if isinstance(lookback, bool) or not isinstance(lookback, int) or not 1 <= lookback <= most:
             raise InvalidArgument(
                 f"lookback is {lookback!r}: give 1 to {most} for {report}", argument="lookback"
             )
-        # One number for one interval: Airflow tells triggers apart by their arguments as JSON.
-        seconds = (
-            poke_interval.total_seconds() if isinstance(poke_interval, timedelta) else float(poke_interval)
-        )
-        if not seconds > 0:
-            raise InvalidArgument(
-                f"poke_interval is {seconds:g} s: give more than 0", argument="poke_interval"
-            )
         self.report, self.site, self.level = report, site, level
-        self.lookback, self.poke_interval, self.cca_conn_id = lookback, seconds, cca_conn_id
+        self.lookback, self.poke_interval, self.cca_conn_id = lookback, _seconds(poke_interval), cca_conn_id
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         names = ("report", "site", "level", "lookback", "poke_interval", "cca_conn_id")
@@ -187,6 +183,30 @@ class CcaNewPartitionTrigger(BaseEventTrigger):
         level = logging.WARNING if isinstance(error, TransientError) else logging.ERROR
         self.log.log(level, "%s: look %d in a row that failed. Next look in %g s", error, failed, wait)
         return wait
+
+
+def _check_plain(**arguments: object) -> None:
+    """Raise InvalidArgument for what is no text, or a template: the watch would ask for it as it stands."""
+    for name, value in arguments.items():
+        optional = value is None and name in {"site", "level"}
+        if not optional and (not isinstance(value, str) or is_open(value)):
+            raise InvalidArgument(
+                f"{name} is {value!r}: give plain text, as nothing renders the arguments of a watcher",
+                argument=name,
+            )
+
+
+def _seconds(interval: object) -> float:
+    """One number for one interval: Airflow tells triggers apart by their arguments as JSON."""
+    seconds = interval.total_seconds() if isinstance(interval, timedelta) else interval
+    # No bound that anybody meets; but it leaves out what is infinite or not a number.
+    most = timedelta.max.total_seconds()
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds <= most:
+        raise InvalidArgument(
+            f"poke_interval is {interval!r}: give a number of seconds above 0, or a timedelta",
+            argument="poke_interval",
+        )
+    return float(seconds)
 
 
 def _event(payload: dict[str, Any], looks: Counter[str], waited: float) -> TriggerEvent:

@@ -37,7 +37,11 @@ S3_SECRET_KEY=$secret_key
 # The simulated CCA
 SIMULATOR_PASSWORD=$simulator
 
+# Where a browser finds Airflow, when that is not http://localhost:8080, as behind a reverse proxy:
+# AIRFLOW__API__BASE_URL=https://airflow.example.com
+
 # Where files come from and where they go: docs/docker-compose.md has these lines for the real API and Amazon's S3.
+# They are JSON in single quotes. In a password write ' as \\u0027, " as \\" and \\ as \\\\; a \$ stays as it is.
 AIRFLOW_CONN_CCA_DEFAULT='{"conn_type": "cca", "schema": "http", "host": "simulator", "port": 8089, "login": "simulated.machine.account", "password": "$simulator", "extra": {"allow_http": true}}'
 AIRFLOW_CONN_AWS_DEFAULT='{"conn_type": "aws", "login": "$access_key", "password": "$secret_key", "extra": {"endpoint_url": "http://s3:8333", "region_name": "us-east-1"}}'
 AIRFLOW_VAR_CCA_STORAGE=s3://aws_default@cca/landing

@@ -17,13 +17,20 @@ def airflow(*arguments: str) -> None:
 
 
 def create_bucket(storage: str) -> None:
-    """Create the bucket of a destination such as s3://aws_default@bucket/cca, unless it is there."""
+    """Create the bucket of a destination such as s3://aws_default@bucket/cca, unless it is there.
+
+    When that fails it says so, and the stack comes up all the same.
+    """
     from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 
     conn_id, _, bucket = storage.partition("://")[2].partition("/")[0].rpartition("@")
-    hook = S3Hook(conn_id or None)
-    if not hook.check_for_bucket(bucket):
-        hook.create_bucket(bucket)
+    try:
+        hook = S3Hook(conn_id or None)
+        if not hook.check_for_bucket(bucket):
+            hook.create_bucket(bucket)
+    # Everything waits for this service: its connection can still be made in the UI, and the bucket elsewhere.
+    except Exception as error:  # noqa: BLE001 - whatever a store or its connection may raise
+        print(f"The bucket {bucket} could not be checked or created, see to it yourself: {error}", flush=True)  # noqa: T201
 
 
 def main() -> None:

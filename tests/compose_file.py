@@ -21,7 +21,9 @@ MAKE_ENV = ROOT / "docker" / "make-env.sh"
 
 Service = dict[str, Any]
 
-_VARIABLE = re.compile(r"\$(?:(?P<dollar>\$)|\{(?P<name>\w+)(?::(?P<kind>[-?])(?P<rest>[^}]*))?\})")
+_VARIABLE = re.compile(
+    r"\$(?:(?P<dollar>\$)|\{(?P<name>\w+)(?::(?P<kind>[-?])(?P<rest>(?:[^{}]|\{[^{}]*\})*))?\})"
+)
 _UNITS = {"s": 1.0, "m": 60.0}
 
 
@@ -59,7 +61,7 @@ def _value_of(found: re.Match[str], env: Mapping[str, str]) -> str:
         return value
     if found["kind"] == "?":
         raise KeyError(f"{found['name']}: {found['rest']}")
-    return found["rest"]
+    return filled(found["rest"], env)
 
 
 def _words(command: str | list[str] | None) -> list[str]:

@@ -158,6 +158,22 @@ def test_a_batch_of_sites_is_one_event_that_leads_to_the_manifest_of_each(sim, l
     assert all(Path(manifest).exists() for manifest in facts["manifests"])
 
 
+@pytest.mark.cca_simulator(sites=["a", "b/c", "d"], days=5)
+def test_the_asset_of_a_site_gets_the_facts_of_that_site_alone(sim: Simulator, land, day) -> None:
+    makes = (cca_asset, cca_partitions)
+    outlets = [make("cdr", site=site) for make in makes for site in ("a", "b/c", "elsewhere")]
+    events = land(day, report="cdr", site=["a", "b/c", "d"], outlets=[cca_asset("cdr"), *outlets])
+    for make in makes:
+        one, other, none = (events.of(make("cdr", site=site)) for site in ("a", "b/c", "elsewhere"))
+        assert (one["site"], len(one["manifests"]), other["site"]) == ("a", 1, "b/c")
+        assert other["files"] == len(sim.truth("cdr", day, day, site="b/c"))
+        assert (none["files"], none["manifests"]) == (0, [])
+    assert events.of(cca_asset("cdr"))["partitions"] == 3
+    if HAS_KEYS_OF_EVENTS:
+        assert events[cca_partitions("cdr", site="a")].partition_keys == {day}
+        assert events[cca_partitions("cdr", site="elsewhere")].partition_keys == set()
+
+
 def test_files_that_were_picked_by_hand_are_an_event_too(sim: Simulator, run, land, day) -> None:
     files = run(CcaListFilesOperator(task_id="l", **COMPRESSED), day)
     facts = land(day, CcaDownloadFilesOperator, files=files).of(cca_asset("cdr"))

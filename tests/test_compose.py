@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import runpy
 import shutil
 import stat
 import subprocess
@@ -162,6 +163,90 @@ def test_the_connection_leads_to_the_store(env, services):
     assert connection["login"] == store["AWS_ACCESS_KEY_ID"]
     assert connection["password"] == store["AWS_SECRET_ACCESS_KEY"]
     assert connection["extra"]["endpoint_url"] == "http://s3:8333"
+
+
+def test_the_store_reports_to_nobody():
+    """As `weed mini` does once a day, unless it is told not to."""
+    assert "-master.telemetry=false" in SERVICES["s3"]["command"]
+
+
+@pytest.mark.parametrize(
+    ("given", "address"),
+    [
+        ({}, "http://localhost:8080"),
+        ({"AIRFLOW_PORT": "9090"}, "http://localhost:9090"),
+        ({"AIRFLOW__API__BASE_URL": "https://a.example/b", "AIRFLOW_PORT": "9090"}, "https://a.example/b"),
+    ],
+)
+def test_the_address_of_airflow_is_the_one_of_the_env_file(env, given, address):
+    service = compose_file.services(env | given)["airflow-scheduler"]
+    assert service["environment"]["AIRFLOW__API__BASE_URL"] == address
+
+
+def password_with_everything(env_file: Path) -> str:
+    """The line of a connection whose password is written as the comment in .env says."""
+    written = {"'": r"\u0027", '"': r"\"", "\\": r"\\", "$": "$"}
+    (comment,) = [line for line in env_file.read_text().splitlines() if "In a password write" in line]
+    assert comment.endswith(r"""write ' as \u0027, " as \" and \ as \\; a $ stays as it is.""")
+    return f"""'{{"conn_type": "cca", "login": "l", "password": "a{"".join(written.values())}z"}}'"""
+
+
+def test_a_password_may_hold_any_sign(env_file, tmp_path):
+    from airflow.sdk import Connection
+
+    line = f"AIRFLOW_CONN_CCA_DEFAULT={password_with_everything(env_file)}\n"
+    file = tmp_path / ".env"
+    file.write_text(
+        re.sub(r"^AIRFLOW_CONN_CCA_DEFAULT=.*\n", lambda _: line, env_file.read_text(), flags=re.M)
+    )
+    found = [compose_file.services(compose_file.dotenv(file))]
+    if command := compose_file.compose_command():
+        asked = [
+            *command,
+            "--file",
+            str(compose_file.FILE),
+            "--env-file",
+            str(file),
+            "config",
+            "--format",
+            "json",
+        ]
+        done = subprocess.run(asked, capture_output=True, text=True, timeout=120, check=True)
+        # In its output a dollar is written twice.
+        found.append(json.loads(done.stdout.replace("$$", "$"))["services"])
+    for services in found:
+        given = services["airflow-scheduler"]["environment"]["AIRFLOW_CONN_CCA_DEFAULT"]
+        assert Connection.from_json(given, conn_id="c").password == "a'\"\\$z"
+
+
+@pytest.fixture
+def create_bucket(monkeypatch):
+    """What the service airflow-init does last; without any rights but those of a connection."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
+    return runpy.run_path(str(ROOT / "docker" / "prepare.py"))["create_bucket"]
+
+
+def test_the_bucket_is_created_once(create_bucket, s3, capsys):
+    for _ in range(2):
+        create_bucket("s3://aws_default@made-by-init/cca")
+    assert "made-by-init" in {bucket["Name"] for bucket in s3.client.list_buckets()["Buckets"]}
+    assert "could not" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("conn_id", ["made_in_the_ui", "nobody_there"])
+def test_the_stack_comes_up_though_the_store_cannot_be_asked(create_bucket, conn_id, monkeypatch, capsys):
+    """Its connection is yet to be made, or leads to nothing; everything waits for this service."""
+    extra = {"endpoint_url": "http://127.0.0.1:1", "config_kwargs": {"retries": {"max_attempts": 0}}}
+    connection = {"conn_type": "aws", "login": "k", "password": "hunter2", "extra": extra}
+    monkeypatch.setenv("AIRFLOW_CONN_NOBODY_THERE", json.dumps(connection))
+    create_bucket(f"s3://{conn_id}@bucket/cca")
+    said = [line for line in capsys.readouterr().out.splitlines() if "see to it yourself" in line]
+    assert len(said) == 1
+    assert said[0].startswith("The bucket bucket could not be checked or created, see to it yourself: ")
+    assert "hunter2" not in said[0]
 
 
 def test_image_and_dockerfile_name_the_airflow_that_is_tested():

@@ -206,6 +206,28 @@ def test_the_downstream_example_fails_on_an_object_that_is_cut(
         example.get_task("load").python_callable(triggering_asset_events=landed)
 
 
+@pytest.mark.parametrize(
+    ("extra", "says"),
+    [
+        ({}, "load what is in the store"),
+        ({"folder": "s3://b/cdr", "partitions": 501}, "what is in s3://b/cdr"),
+    ],
+)
+def test_the_downstream_example_fails_on_an_event_that_names_no_manifests(
+    example: DAG,
+    landed: TriggeringAssetEventsAccessor,
+    monkeypatch: pytest.MonkeyPatch,
+    extra: Any,
+    says: str,
+) -> None:
+    """Made by hand, or of a landing so large that it gives its folder alone."""
+    (event,) = landed[cca_asset("cdr_compressed")]
+    event.extra.clear()
+    event.extra.update(extra)
+    with pytest.raises(ValueError, match=says):
+        example.get_task("load").python_callable(triggering_asset_events=landed)
+
+
 @pytest.mark.parametrize(("sites", "most"), [(0, 0), (1, 1), (49, 49), (51, 26), (10_000, 50), (51_234, 50)])
 def test_sites_are_landed_in_at_most_fifty_batches(sites: int, most: int) -> None:
     batches = parse(next(p for p in FILES if p.stem == "cca_cdr_by_site")).get_task("batches").python_callable

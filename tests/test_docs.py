@@ -10,7 +10,9 @@ import runpy
 import shlex
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, get_args
 
 import airflow
@@ -97,6 +99,14 @@ def public_classes() -> list[type]:
 def own_arguments(cls: Any) -> list[str]:
     names = inspect.signature(cls.__init__).parameters
     return [name for name in names if name not in {"self", "kwargs"}]
+
+
+def test_a_star_brings_every_operator_and_nothing_else() -> None:
+    """Also those that are imported when they are asked for."""
+    namespace: dict[str, Any] = {}
+    exec("from airflow_provider_cca.operators import *", namespace)
+    found = {name for name in namespace if not name.startswith("__")}
+    assert found == {cls.__name__ for cls in public_classes()} - {"CcaFilesSensor"}
 
 
 def test_the_readme_names_every_operator_and_its_arguments() -> None:
@@ -309,10 +319,48 @@ def test_the_recipes_hand_on_what_they_list(sim: Simulator, run: Any, day: str, 
     assert run(land, day) == {"partitions": 0, "files": 0, "bytes": 0, "downloaded": 0}
 
 
-def test_the_recipe_of_a_month_of_days_asks_for_the_month_before() -> None:
-    land = recipe("month_of_daily_peak_ports").get_task("land")
-    land.render_template_fields({"logical_date": pendulum.datetime(2026, 3, 2, 9)})
-    assert (land.partition, land.partition_end) == ("2026-02-01", "2026-02-28")
+@pytest.mark.parametrize("run_on", [(2026, 3, 2, 9), (2026, 3, 1), (2026, 3, 31, 23)])
+def test_the_recipe_of_a_month_of_days_asks_for_the_usage_of_the_month_before(
+    run_on: tuple[int, ...],
+) -> None:
+    """A file is about the day before its creation."""
+    dag = recipe("month_of_daily_peak_ports")
+    land, wait = dag.get_task("land"), dag.get_task("wait")
+    for task in (land, wait):
+        task.render_template_fields({"logical_date": pendulum.datetime(*run_on)})
+    assert (land.partition, land.partition_end) == ("2026-02-02", "2026-03-01")
+    assert wait.partition == "2026-03-01"
+
+
+@pytest.mark.skipif(
+    not hasattr(airflow.sdk, "PartitionedAssetTimetable"), reason="partitions of assets need Airflow 3.2"
+)
+@pytest.mark.cca_simulator(days=70, sites=2)
+def test_the_month_of_peak_ports_is_billed_when_all_days_of_its_usage_have_landed(
+    sim: Simulator, run: Any, tmp_path: Path
+) -> None:
+    """By the run of whichever day comes last; the days around the month are not asked for."""
+    (code,) = [code for page, _, code in BLOCKS if page.name == "assets.md" and '"bill_a_month' in code]
+    namespace: dict[str, Any] = {"__name__": "month", "pendulum": pendulum}
+    exec(compile(code, "assets.md", "exec"), namespace)
+    namespace["FOLDER"] = f"file://{tmp_path}/peak_port_daily/level=customer"
+    bill = namespace["dag"].get_task("bill").python_callable
+    last = sim.world.today.replace(day=1)
+    first = (last - timedelta(days=1)).replace(day=2)
+    kind = {"report": "peak_port_daily", "level": "customer", "destination": str(tmp_path)}
+    late = str(first + timedelta(days=9))
+    for begin, end in ((first, first + timedelta(days=8)), (first + timedelta(days=10), last)):
+        run(
+            operators.CcaToObjectStorageOperator(
+                task_id="land", partition=str(begin), partition_end=str(end), **kind
+            )
+        )
+    with pytest.raises(namespace["AirflowSkipException"], match=f"usage of {first:%Y-%m} has not all landed"):
+        bill(dag_run=SimpleNamespace(partition_key=str(last)))
+    run(operators.CcaToObjectStorageOperator(task_id="land", partition=late, **kind))
+    files = len(sim.truth("peak_port_daily", str(first), str(last), level="customer"))
+    assert bill(dag_run=SimpleNamespace(partition_key=late)) == files >= 28
+    assert bill(dag_run=SimpleNamespace(partition_key=str(last))) == files
 
 
 def test_the_dag_to_copy_has_its_connection_everywhere() -> None:

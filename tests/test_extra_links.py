@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.metadata import metadata
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,7 +12,12 @@ from airflow_provider_cca import extra_links
 from airflow_provider_cca.compat import AirflowFailException
 from airflow_provider_cca.extra_links import LandedFilesLink, ReportDocsLink, console_url
 from airflow_provider_cca.get_provider_info import get_provider_info
-from airflow_provider_cca.operators import CcaSiteListToObjectStorageOperator, CcaToObjectStorageOperator
+from airflow_provider_cca.operators import (
+    CcaDownloadFilesOperator,
+    CcaReconcileOperator,
+    CcaSiteListToObjectStorageOperator,
+    CcaToObjectStorageOperator,
+)
 from airflow_provider_cca.reports import REPORTS
 from airflow_provider_cca.simulator import Simulator, Status
 
@@ -96,14 +100,9 @@ def test_on_an_s3_server_of_ones_own_the_link_is_the_url_without_the_connection_
     assert url == f"s3://{BUCKET}/{prefix}/cdr_compressed/creation_date={day}"
 
 
-def test_without_an_address_of_the_docs_the_link_leads_to_the_dag(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(extra_links, "documentation", lambda: None)
-    assert ReportDocsLink().get_link(landing("/s"), ti_key=TASK).endswith("/dags/my%20dag")
-
-
 @pytest.mark.parametrize("report", REPORTS)
-def test_the_docs_have_a_place_for_each_report(report: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(extra_links, "documentation", lambda: "https://docs.example/main/docs/")
+def test_the_docs_have_a_place_for_each_report(report: str) -> None:
+    """Below the root of Airflow's UI, where the plugin serves them: tests/test_docs_page.py."""
     operator = (
         CcaSiteListToObjectStorageOperator(task_id="t", destination="/s")
         if report == "site_list"
@@ -111,13 +110,13 @@ def test_the_docs_have_a_place_for_each_report(report: str, monkeypatch: pytest.
             "/s", report=report, **({REPORTS[report].needs: "site"} if REPORTS[report].needs else {})
         )
     )
-    url = ReportDocsLink().get_link(operator, ti_key=TASK)
-    assert url == f"https://docs.example/main/docs/reports.md#{report}"
+    assert ReportDocsLink().get_link(operator, ti_key=TASK) == f"cca/docs/reports#{report}"
     page = Path(__file__).parent.parent / "docs" / "reports.md"
     assert f"\n## {report}\n" in page.read_text()
 
 
-def test_the_address_of_the_docs_is_that_of_the_packages_metadata() -> None:
-    urls = metadata("airflow-provider-cca").get_all("Project-URL") or []
-    named = [url.split(", ")[1] for url in urls if url.startswith("Documentation, ")]
-    assert extra_links.documentation() == (named[0] if named else None)
+def test_a_task_of_several_reports_leads_to_all_of_them() -> None:
+    reconcile = CcaReconcileOperator(task_id="t", report=["cdr", "cdr_compressed"], destination="/s")
+    picked = CcaDownloadFilesOperator(task_id="t", files=[], destination="/s")
+    for operator in (reconcile, picked):
+        assert ReportDocsLink().get_link(operator, ti_key=TASK) == "cca/docs/reports"

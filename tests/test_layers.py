@@ -62,7 +62,8 @@ AIRFLOW_SIDE = (
 )
 FRAME = {"__init__", "get_provider_info", "plugin"}
 # Each may import those above it; what checks the snapshot is plain.
-PAGE = ("__init__", "checked", "stored", "app")
+PAGE = ("__init__", "headers", "checked", "stored", "app")
+DOCS = {"__init__", "rendered", "app"}
 TALKING = {"client", "session", "sockets", "faults"}
 KEEPING = {
     *("landing", "unpacking", "archives", "store", "s3_store", "keys", "manifest"),
@@ -172,7 +173,7 @@ def of_the_page(module: str) -> set[str]:
 
 def test_every_module_of_the_page_has_its_place_in_the_flow():
     assert {path.stem for path in (PACKAGE / "coverage_page").glob("*.py")} == set(PAGE)
-    assert "airflow" not in roots(page_source("checked"))
+    assert not any("airflow" in roots(page_source(module)) for module in ("headers", "checked"))
 
 
 @pytest.mark.parametrize("module", PAGE)
@@ -184,8 +185,24 @@ def test_the_page_reads_the_store_and_never_talks_to_the_server(module):
     assert not roots(page_source(module)) & {"requests", "urllib3", "http", "httpx", "aiohttp"}
 
 
-def test_only_the_plugin_knows_the_page():
-    users = [m for m in (*PLAIN, *AIRFLOW_SIDE, *FRAME) if "coverage_page" in ours(source(m))]
+def test_the_documentation_needs_nothing_but_a_web_server_and_markdown():
+    """It reads no store and asks no server, and Markdown comes in with the first page."""
+    files = list((PACKAGE / "docs_page").glob("*.py"))
+    assert {path.stem for path in files} == DOCS
+    known = set().union(*map(imports, files))
+    assert {name for name in known if name.startswith("airflow_provider_cca.")} == {
+        "airflow_provider_cca.coverage_page.headers.add_headers",
+        *(
+            f"airflow_provider_cca.docs_page.rendered.{name}"
+            for name in ("TEMPLATE", "addresses", "root", "web_page")
+        ),
+    }
+    assert not {name.split(".")[0] for name in known} & {"airflow", "requests", "urllib3", "http", "httpx"}
+
+
+@pytest.mark.parametrize("pages", ["coverage_page", "docs_page"])
+def test_only_the_plugin_knows_the_pages(pages):
+    users = [m for m in (*PLAIN, *AIRFLOW_SIDE, *FRAME) if pages in ours(source(m))]
     assert users == ["plugin"]
 
 

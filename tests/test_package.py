@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import re
 import subprocess
 import sys
+import tomllib
 import zipfile
 from importlib.metadata import distribution
 from pathlib import Path
@@ -36,6 +39,38 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
     files = {str(p.relative_to(ROOT)) for p in (ROOT / "airflow_provider_cca").rglob("*.*") if p.is_file()}
     assert {file for file in files if not file.endswith(".pyc")} <= set(names)
     assert "airflow_provider_cca/coverage_page/static/index.html" in names
+
+
+def test_the_wheel_holds_the_dags_and_the_documentation(wheel: Path) -> None:
+    """For those who have nothing else: the DAGs to copy, and the pages that the plugin serves."""
+    names = {name.removeprefix("airflow_provider_cca/") for name in zipfile.ZipFile(wheel).namelist()}
+    files = [*(ROOT / "dags").rglob("*.py"), *(ROOT / "docs").rglob("*.*"), ROOT / "README.md"]
+    assert {path.relative_to(ROOT).as_posix() for path in files} <= names
+    assert not [name for name in names if name.endswith(".pyc")]
+
+
+def test_the_readmes_command_copies_the_dags_from_the_installed_package(wheel: Path, tmp_path: Path) -> None:
+    zipfile.ZipFile(wheel).extractall(tmp_path / "installed")
+    blocks = re.findall(r"```shell\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    (command,) = [block for block in blocks if "cca.__path__" in block]
+    places = {"PYTHONPATH": str(tmp_path / "installed"), "AIRFLOW_HOME": str(tmp_path / "home")}
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    unset = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
+    subprocess.run(["sh", "-c", command], check=True, timeout=120, env=unset | places | {"PATH": path})
+    copied = {file.name: file.read_bytes() for file in (tmp_path / "home" / "dags").iterdir()}
+    assert copied == {file.name: file.read_bytes() for file in (ROOT / "dags").glob("*.py")}
+
+
+def test_a_wheel_can_be_built_from_the_source_distribution_and_the_image_from_what_docker_sees() -> None:
+    """What the wheel takes from beside the package is in both."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    targets = project["tool"]["hatch"]["build"]["targets"]
+    taken = {*targets["wheel"]["force-include"], "airflow_provider_cca"}
+    # Hatch puts the readme in by itself.
+    assert {f"/{name}" for name in taken - {"README.md"}} <= set(targets["sdist"]["include"])
+    assert {f"!{name}" for name in taken} <= set((ROOT / ".dockerignore").read_text().splitlines())
+    copied = re.findall(r"^COPY (.+) \S+$", (ROOT / "docker/Dockerfile").read_text(), re.M)
+    assert taken <= set(" ".join(copied).split())
 
 
 def test_the_wheel_works_where_it_is_installed(wheel: Path, tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
+import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import timedelta
@@ -13,6 +15,7 @@ import pytest
 from airflow.sdk import Asset, AssetWatcher
 from airflow.triggers.base import BaseEventTrigger
 
+from airflow_provider_cca.errors import InvalidArgument
 from airflow_provider_cca.simulator import Match, Simulator, Status, StillProcessing
 from airflow_provider_cca.triggers import LONGEST_PAUSE, CcaNewPartitionTrigger
 
@@ -228,9 +231,25 @@ def test_an_asset_can_be_watched_by_it() -> None:
         ({"report": "cdr"}, "needs a site"),
         ({"lookback": 0}, "lookback is 0: give 1 to 31"),
         ({"report": "peak_port_monthly", "level": "site", "lookback": 13}, "lookback is 13: give 1 to 12"),
-        ({"poke_interval": 0}, "poke_interval is 0 s"),
+        ({"lookback": True}, "lookback is True: give 1 to 31"),
+        ({"lookback": 2.0}, "lookback is 2.0"),
+        *(
+            ({"poke_interval": value}, re.escape(f"poke_interval is {value!r}: give a number of seconds"))
+            for value in (0, -1, math.nan, math.inf, "300", "{{ 5 }}", None, True, 10**400, timedelta(0))
+        ),
+        *(
+            ({"report": "cdr", "site": "a", **given}, "as nothing renders the arguments of a watcher")
+            for given in (
+                {"site": "{{ var.value.site }}"},
+                {"site": ["a", "b"]},
+                {"report": "{% raw %}"},
+                {"report": None},
+                {"level": 3},
+                {"cca_conn_id": "{{ conn }}"},
+            )
+        ),
     ],
 )
 def test_what_cannot_be_watched_is_refused_while_parsing(arguments, says) -> None:
-    with pytest.raises(ValueError, match=says):
+    with pytest.raises(InvalidArgument, match=says):
         watcher(**arguments)

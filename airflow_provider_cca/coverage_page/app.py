@@ -6,36 +6,17 @@ sends the cookie of the UI, and Airflow's own dependency turns away who is unkno
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from airflow.api_fastapi.core_api.security import requires_access_dag
 from fastapi import Depends, FastAPI, HTTPException, Request, Response
 from starlette.staticfiles import StaticFiles
 
+from airflow_provider_cca.coverage_page.headers import add_headers
 from airflow_provider_cca.coverage_page.stored import NoSnapshot, UnreadableSnapshot, stored_snapshot
 
-HEADERS = {
-    # Nothing from elsewhere, no script or style within the page, and no frame but Airflow's own UI.
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
-    ),
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "same-origin",
-    # Ask every time: a 304 costs little, and an older script beside a newer page would break it.
-    "Cache-Control": "private, no-cache",
-}
-
 app = FastAPI(title="CCA coverage", docs_url=None, redoc_url=None, openapi_url=None)
-
-
-@app.middleware("http")
-async def add_headers(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-    """The same headers on every answer."""
-    response = await call_next(request)
-    response.headers.update(HEADERS)
-    return response
+app.middleware("http")(add_headers)
 
 
 # Not async: reading the store blocks, so FastAPI gives it a thread of its own.

@@ -4,7 +4,8 @@ Starts from the asset that `cca_cdr_compressed` updates, reads the manifests tha
 each object is there in its full size, and logs what it would load. Copy it, and load instead of logging.
 
 A run can have the events of several landings: look at each of them. A landing that found nothing new has an
-event as well, with `downloaded` 0. A run that is started by hand has none.
+event as well, with `downloaded` 0. A run that is started by hand has none. An event that was made by hand, or
+is about more than 500 partitions, names no manifests: the task fails and says so, and does not pass it over.
 
 The events hold no connection id: it is taken from the Airflow Variable `cca_storage`.
 """
@@ -39,6 +40,11 @@ with DAG(
         conn_id = urlsplit(Variable.get("cca_storage")).username
         files = 0
         for event in triggering_asset_events.get(landed, ()):
+            if "manifests" not in event.extra:
+                raise ValueError(
+                    "an event names no manifests: it was made by hand, or is about more than 500 partitions; "
+                    f"load what is in {event.extra.get('folder', 'the store')}"
+                )
             for manifest in event.extra["manifests"]:
                 path = ObjectStoragePath(manifest, conn_id=conn_id)
                 for file in json.loads(path.read_bytes())["files"]:
