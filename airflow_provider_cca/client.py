@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from types import TracebackType
@@ -139,7 +139,7 @@ class CcaClient:
         """How many files the listing holds, by one small request; raises StillProcessing like `files`."""
         return self._page(self._listing(scope, first, last or first, "creation"), 0, 1).total
 
-    def download(self, file: RemoteFile) -> Iterator[bytes]:
+    def download(self, file: RemoteFile) -> Generator[bytes]:
         """The body of a file in chunks (§3.5.6, §3.5.7, §3.6.3); one attempt, not verified.
 
         Raises HostNotAllowed before anything is sent when the link is no URL, or points to a host that is
@@ -157,7 +157,7 @@ class CcaClient:
             )
         )
 
-    def site_list(self) -> Iterator[bytes]:
+    def site_list(self) -> Generator[bytes]:
         """The list of all active sites as CSV, in chunks (§3.7); one attempt, not verified."""
         report = REPORTS["site_list"]
         return self.session.stream(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -180,7 +180,7 @@ class Healing:
         if broken := one.broken():
             self.inventory.withdraw(one.folder, broken)
 
-    def _counted(self, file: RemoteFile) -> Iterator[bytes]:
+    def _counted(self, file: RemoteFile) -> Generator[bytes]:
         self._fetched.add(file)
         return self._fetch(file)
 

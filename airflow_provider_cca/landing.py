@@ -39,7 +39,7 @@ from airflow_provider_cca.store import Store
 
 log = logging.getLogger(__name__)
 
-Fetch = Callable[[RemoteFile], Iterator[bytes]]
+Fetch = Callable[[RemoteFile], Generator[bytes]]
 Sizes = Mapping[str, Mapping[str, int]]
 
 MANY = 8
@@ -261,7 +261,7 @@ class Landing:
         except (DestinationUnusable, Closed):
             raise
         except CcaError as error:
-            plan.failures[f"{plan.folder}/{key}"] = error
+            plan.failures[f"{plan.folder}/{key}"] = _without_traces(error)
 
     def _land_file(self, plan: _Plan, file: RemoteFile, name: str) -> bool:
         """Whether it had to be downloaded; a whole file that no manifest names yet is taken as it is."""
@@ -358,19 +358,20 @@ class Landing:
         )
 
 
-def verified(chunks: Iterator[bytes], file: RemoteFile) -> Generator[bytes]:
+def verified(chunks: Generator[bytes], file: RemoteFile) -> Generator[bytes]:
     """The same chunks; raises WrongSize or WrongChecksum unless they are the file that was listed.
 
-    Too long a body is refused at its first byte too many.
+    Too long a body is refused at its first byte too many, and its connection is given back at once.
     """
     digest, received = hashlib.md5(usedforsecurity=False), 0
     what = file.name or file.id
-    for chunk in chunks:
-        received += len(chunk)
-        if received > file.size:
-            break
-        digest.update(chunk)
-        yield chunk
+    with closing(chunks):
+        for chunk in chunks:
+            received += len(chunk)
+            if received > file.size:
+                break
+            digest.update(chunk)
+            yield chunk
     if received != file.size:
         raise WrongSize(
             f"{what} is listed with {file.size} bytes but came with "
@@ -385,6 +386,15 @@ def verified(chunks: Iterator[bytes], file: RemoteFile) -> Generator[bytes]:
             expected=file.md5,
             received=digest.hexdigest(),
         )
+
+
+def _without_traces(error: CcaError) -> CcaError:
+    """The error, without what its traces keep alive: a connection, and up to a part of a body, for each file."""
+    one: BaseException | None = error
+    while one:
+        one.__traceback__ = None
+        one = one.__cause__ or one.__context__
+    return error
 
 
 def _log_sums(landed: Sequence[Landed]) -> None:

@@ -12,7 +12,7 @@ import os
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -176,7 +176,7 @@ class CcaSession:
         """What `parse` makes of the JSON object in the answer; tried again when that may help."""
         return self.retry.call(lambda: parse(self._read_json(call)))
 
-    def stream(self, call: Call) -> Iterator[bytes]:
+    def stream(self, call: Call) -> Generator[bytes]:
         """The body in chunks of at most 256 KiB. One attempt: a body that breaks off cannot be taken back
         from whoever has its first half, so the reader starts again."""
         with self._answer(call) as response:

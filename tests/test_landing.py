@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from hashlib import md5
 from pathlib import Path
 from threading import Barrier, Event
+from weakref import ref
 
 import pytest
 from conftest import tree
@@ -340,6 +341,33 @@ def test_several_partitions_share_the_workers(tmp_path, server) -> None:
     files = [listed(b"x", id_=str(d), created_on=datetime(2026, 3, d, tzinfo=UTC)) for d in range(1, 5)]
     landed = Landing(Store.at(tmp_path), fetch, Retry(Event()), workers=4).land(by_partition(files))
     assert [str(one.partition) for one in landed] == ["2026-03-01", "2026-03-02", "2026-03-03", "2026-03-04"]
+
+
+class Body(bytearray):
+    """Unlike bytes, it can be watched."""
+
+
+@pytest.mark.parametrize("wrong", [{"size": 3}, {"md5": "0" * 32}], ids=["too long", "wrong content"])
+def test_a_failed_file_keeps_neither_its_connection_nor_its_bytes(tmp_path, wrong) -> None:
+    """Else the connections of a landing run out, and its memory grows, with each file that fails."""
+    open_now: set[str] = set()
+    bodies: list[ref[Body]] = []
+
+    def fetch(file: RemoteFile) -> Iterator[bytes]:
+        assert len(open_now) < 2
+        open_now.add(file.id)
+        try:
+            body = Body(b"wrong")
+            bodies.append(ref(body))
+            yield body
+        finally:
+            open_now.remove(file.id)
+
+    files = [listed(b"right", name=f"{n}.zip", id_=str(n), **wrong) for n in range(20)]
+    with pytest.raises(PartlyLanded) as caught:
+        Landing(Store.at(tmp_path), fetch, Retry(Event(), attempts=1), workers=2).land({(ZIPS, DAY): files})
+    assert len(caught.value.failures) == len(bodies) == 20
+    assert (open_now, [body for body in bodies if body()]) == (set(), [])
 
 
 def test_a_program_error_is_not_taken_for_a_fault_of_the_server(tmp_path) -> None:
