@@ -389,7 +389,7 @@ def verified(chunks: Generator[bytes], file: RemoteFile) -> Generator[bytes]:
 
 
 def _without_traces(error: CcaError) -> CcaError:
-    """The error, without what its traces keep alive: a connection, and up to a part of a body, for each file."""
+    """The error, without what its traces keep alive: a connection, and up to a part of a body."""
     one: BaseException | None = error
     while one:
         one.__traceback__ = None

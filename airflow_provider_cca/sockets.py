@@ -56,8 +56,14 @@ class TrackingAdapter(HTTPAdapter):
     def interrupt(self) -> None:
         self.interrupted = True
         for sock in self.open_sockets():
-            with suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
+            _shut(sock)
+
+
+def _shut(sock: Any) -> None:
+    """End what others read from it. Never raises: whoever shuts has an error of their own to tell."""
+    # TLS within the TLS of a proxy is urllib3's own wrapper, which cannot be shut, but holds what can be.
+    with suppress(Exception):
+        getattr(sock, "socket", sock).shutdown(socket.SHUT_RDWR)
 
 
 def _idle(pool: Any) -> Any:
@@ -84,4 +90,4 @@ class _TrackedConnection:
         finally:
             self.adapter.connected()
         if self.adapter.interrupted:  # while it connected
-            self.sock.shutdown(socket.SHUT_RDWR)
+            _shut(self.sock)
