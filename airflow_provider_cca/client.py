@@ -193,8 +193,12 @@ class CcaClient:
         if len(starts) == 1:
             yield fetch(starts[0])
             return
-        with ThreadPoolExecutor(min(len(starts), self.config.max_connections)) as pool:
+        pool = ThreadPoolExecutor(min(len(starts), self.config.max_connections), "cca-paging")
+        try:
             yield from pool.map(fetch, starts)
+        finally:
+            # Whoever stops, as at a page that does not fit or when the task is killed, waits for none.
+            pool.shutdown(wait=False, cancel_futures=True)
 
     def _page(self, call: Call, start: int, size: int) -> Page:
         params = {"from": str(start), "size": str(size), **call.params}

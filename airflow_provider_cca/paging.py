@@ -2,7 +2,7 @@
 
 The server pages by `from` and `size`, may give fewer entries than asked for, and its files can change
 while they are paged. So a pass over the pages counts only when every page told the same total and all
-of it came; otherwise the listing is read again.
+of it came, and the first page is still the same at the end; otherwise the listing is read again.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def collect(
         page = fetch(start)
         return replace(page, items=[(_identity(entry), parse(entry)) for entry in page.items])
 
-    unsettled = _Unsettled(0, 0)
+    expected, received = 0, 0
     before: list[list[Hashable]] | None = None
     for attempt in range(1, PASSES + 1):
         if attempt > 1:
@@ -84,25 +84,19 @@ def collect(
         try:
             total, pages = _one_pass(read, what, side_by_side)
         except _Unsettled as signal:
-            unsettled, before = signal, None
+            expected, received, before = signal.expected, signal.received, None
             continue
         unique: dict[Hashable, T] = {}
         for identity, entry in chain.from_iterable(pages):
             unique.setdefault(identity, entry)
-        if len(unique) == total or len(pages) == 1:
+        now = [_identities(page) for page in pages]
+        if len(unique) == total or len(pages) == 1 or _is_stable(now, before, total):
             return list(unique.values())
-        # Repeats mean that entries moved between two pages, and others may have been missed: unless the
-        # next pass gives the very same ones, which the server then really lists twice.
-        now: list[list[Hashable]] = [[identity for identity, _ in page] for page in pages]
-        stable = now == before and sum(map(len, now)) == total and not _overlap(now)
-        if stable:
-            return list(unique.values())
-        unsettled, before = _Unsettled(total, len(unique)), now
+        expected, received, before = total, len(unique), now
     raise IncompleteListing(
-        f"{what} says it has {unsettled.expected} entries but gave {unsettled.received}, "
-        f"{PASSES} times over: try again later",
-        expected=unsettled.expected,
-        received=unsettled.received,
+        f"{what} says it has {expected} entries but gave {received}, {PASSES} times over: try again later",
+        expected=expected,
+        received=received,
     )
 
 
@@ -128,6 +122,9 @@ def _one_pass(fetch: Callable[[int], Page], what: str, side_by_side: Map) -> tup
         # Pages can differ in length: what is left is asked for in steps of the longest one so far.
         step = max(map(len, found.values()))
         gaps = [(at, min(at + step, end)) for start, end in rests for at in range(start, end, step)]
+    if len(found) > 1 and not _begin_alike(first, fetch(0)):
+        # What left the first page has moved all others up by one, and the total need not tell.
+        raise _Unsettled(total, total)
     return total, [found[start] for start in sorted(found)]
 
 
@@ -151,16 +148,35 @@ def _too_long(what: str, total: int, step: int) -> IncompleteListing:
 
 
 def _identity(entry: Entry) -> tuple[Hashable, ...]:
-    """Equal for repeats. Two files can share an id in this API, so the name and the checksum count too."""
+    """Equal for repeats. Two files can share an id in this API, so more than that counts."""
     checksum = entry.get("checksum")
     return (
-        *(_hashable(entry.get(name)) for name in ("id", "fileName", "siteName", "metadata")),
+        *(_hashable(entry.get(name)) for name in ("id", "fileName", "siteName", "metadata", "createdOn")),
         checksum.lower() if isinstance(checksum, str) else _hashable(checksum),
     )
 
 
 def _hashable(value: Any) -> Hashable:
     return value if isinstance(value, str | int | float | None) else repr(value)
+
+
+def _begin_alike(one: Page, other: Page) -> bool:
+    """Whether two looks at one offset saw the same entries, as far as both go."""
+    both = zip(_identities(one.items), _identities(other.items), strict=False)
+    return all(first == second for first, second in both)
+
+
+def _identities(page: Iterable[tuple[Hashable, Any]]) -> list[Hashable]:
+    return [identity for identity, _ in page]
+
+
+def _is_stable(now: Sequence[Sequence[Hashable]], before: object, total: int) -> bool:
+    """Whether repeats can be taken for what the server really lists twice.
+
+    They mean that entries moved between two pages, and others may have been missed: unless the pass before
+    gave the very same ones.
+    """
+    return now == before and sum(map(len, now)) == total and not _overlap(now)
 
 
 def _overlap(pages: Sequence[Sequence[Hashable]]) -> bool:

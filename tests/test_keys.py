@@ -177,7 +177,7 @@ def test_landing_two_files_that_share_id_and_name_again_downloads_nothing(tmp_pa
     both = [file("a.csv", "1", body) for body in bodies]
     landing = Landing(
         Store.at(tmp_path),
-        lambda f: iter([next(b for b in bodies if len(b) == f.size)]),
+        lambda f: (body for body in bodies if len(body) == f.size),
         Retry(Event(), first_wait=0),
         workers=1,
     )

@@ -39,7 +39,9 @@ def collected(fetch: Callable[[int], Page]) -> tuple[list[Entry], list[int]]:
 def test_all_entries_come_once_and_in_order(count, size):
     server = Server(entries(count), size)
     assert collected(server.page) == (entries(count), [])
-    assert len(server.asked) == max(1, -(-count // size))
+    pages = max(1, -(-count // size))
+    # The first of several is looked at again in the end.
+    assert len(server.asked) == pages + (pages > 1)
 
 
 def test_the_reader_advances_by_what_came_when_pages_shrink():
@@ -82,6 +84,19 @@ def test_entries_that_move_under_an_unmoved_total_are_read_again():
 
     server.before_answer = move
     assert collected(server.page) == ([{"id": "new"}, *entries(13)], [1])
+
+
+def test_a_file_that_leaves_the_first_page_for_the_end_hides_none_of_the_others():
+    """As one that is made anew while the others are listed: no total tells of it, and no entry comes twice."""
+    server = Server(entries(21))
+    moved = [*entries(20, first=1), {"id": "file-0", "fileName": "0.csv", "checksum": "revised"}]
+    server.before_answer = lambda request: setattr(server, "items", moved) if request == 1 else None
+    assert collected(server.page) == (moved, [1])
+
+
+def test_a_file_listed_for_two_days_is_two_files():
+    items = [{"id": "1", "fileName": "a.csv", "createdOn": f"1{day}/01/2026 00:00:00"} for day in range(2)]
+    assert collected(Server(items).page) == (items, [])
 
 
 def test_a_listing_that_never_settles_is_an_error_after_five_passes():

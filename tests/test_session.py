@@ -37,6 +37,7 @@ from airflow_provider_cca.errors import (
     UnreadableAnswer,
 )
 from airflow_provider_cca.models import Partition, RemoteFile, Scope
+from airflow_provider_cca.paging import Page
 from airflow_provider_cca.reports import REPORTS, Grain
 from airflow_provider_cca.simulator import CutAfter, Hang, Redirect, Reset, Simulator, Status, TokenExpired
 
@@ -310,6 +311,21 @@ def test_abort_ends_a_read_that_another_thread_is_blocked_in(
         client.abort()
         with pytest.raises(Closed):
             reading.result(timeout=3)
+
+
+def test_a_listing_that_is_given_up_waits_for_none_of_its_other_pages(client: CcaClient) -> None:
+    released = threading.Event()
+
+    def fetch(start: int) -> Page:
+        if start:
+            released.wait(30)
+        return Page(0, [])
+
+    pages = client._side_by_side(fetch, range(50))
+    next(pages)
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(pages.close).result(timeout=3)
+    released.set()
 
 
 def test_after_abort_nothing_is_sent_any_more(sim: Simulator, client: CcaClient) -> None:
