@@ -87,7 +87,7 @@ def test_entries_that_move_under_an_unmoved_total_are_read_again():
 
 
 def test_a_file_that_leaves_the_first_page_for_the_end_hides_none_of_the_others():
-    """As one that is made anew while the others are listed: no total tells of it, and no entry comes twice."""
+    """As one that is made anew meanwhile: no total tells of it, and no entry comes twice."""
     server = Server(entries(21))
     moved = [*entries(20, first=1), {"id": "file-0", "fileName": "0.csv", "checksum": "revised"}]
     server.before_answer = lambda request: setattr(server, "items", moved) if request == 1 else None
