@@ -164,6 +164,7 @@ class CcaFilesSensor(BaseSensorOperator):
         self, started_at: datetime | float, run_duration: Callable[[], float], poke_count: int
     ) -> float:
         interval: float = super()._get_next_poke_interval(started_at, run_duration, poke_count)
-        interval = max(interval, self._retry_after)
+        # Airflow looks at the timeout between two looks only: no wish of the server goes beyond it.
+        interval = max(interval, min(self._retry_after, self.timeout - run_duration()))
         self._count({}, interval)
         return interval

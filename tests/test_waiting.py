@@ -6,6 +6,7 @@ import asyncio
 import json
 import time
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pendulum
@@ -213,6 +214,14 @@ def test_retry_after_is_longer_than_the_interval(sim: Simulator, run, day) -> No
     operator = sensor(deferrable=False, mode="reschedule", poke_interval=5)
     assert not operator.poke({"params": {}, **_run(day)}).is_done
     assert operator._get_next_poke_interval(0, lambda: 0.0, 1) == 90
+
+
+def test_retry_after_does_not_reach_beyond_the_timeout(sim: Simulator, day) -> None:
+    sim.inject(StillProcessing(retry_after=90), "cdr_compressed")
+    operator = sensor(deferrable=False, poke_interval=5, timeout=100)
+    operator.poke({"params": {}, **_run(day)})
+    waits = [operator._get_next_poke_interval(0, partial(float, taken), 1) for taken in (0, 70, 99)]
+    assert waits == [90, 30, 5]
 
 
 def test_the_trigger_honours_retry_after_too(sim: Simulator, day, monkeypatch) -> None:
