@@ -20,6 +20,7 @@ from functools import cached_property, partial
 from itertools import repeat
 from threading import Lock
 
+from airflow_provider_cca.entries import StoredObject
 from airflow_provider_cca.errors import (
     CcaError,
     Closed,
@@ -274,10 +275,14 @@ class Landing:
 
     def _holds(self, key: str, md5: str) -> bool:
         """Whether an object has this content; one that is gone since it was listed has none."""
+        return self.retry.call(lambda: self._content(key)) == md5
+
+    def _content(self, key: str) -> str | None:
+        """The MD5 of an object; None when there is none that can be read."""
         try:
-            return self.retry.call(lambda: self.store.md5(key)) == md5
+            return self.store.md5(key)
         except DestinationUnusable:
-            return False
+            return None
 
     def _transfer(self, file: RemoteFile, key: str) -> None:
         started = time.monotonic()
@@ -294,7 +299,8 @@ class Landing:
 
     def _finish(self, plan: _Plan) -> Landed:
         entries = plan.entries()
-        if plan.before is None or plan.before.files != entries:
+        # After a download even if it names the same: another task may have landed and named another version.
+        if plan.before is None or plan.before.files != entries or plan.downloaded:
             entries = self._write_manifest(plan, entries)
         size, key = sum(entry.size for entry in entries), f"{plan.folder}/{MANIFEST_NAME}"
         log.log(
@@ -317,45 +323,45 @@ class Landing:
         """Raises StoreError when another task writes it meanwhile: then it is to be merged again."""
         objects = self.store.objects_below(plan.folder).get(plan.folder, {})
         manifest, present = self._look(plan.folder, {name: one.size for name, one in objects.items()})
-        self._refuse_clashes(plan, ours, manifest)
-        taken = {entry.key for entry in ours} | plan.known.keys()
-        theirs = [
-            entry
-            for entry in (manifest.files if manifest else ())
-            if entry.key not in taken and present.get(entry.key) == entry.size
-        ]
-        entries = _by_key((*ours, *theirs))
-        content = _manifest_of(plan.scope, plan.partition, entries).to_json()
-        self.store.replace(f"{plan.folder}/{MANIFEST_NAME}", content, objects.get(MANIFEST_NAME))
+        theirs = {entry.key: entry for entry in manifest.files} if manifest else {}
+        true = {one.key: self._true(plan, one, theirs.get(one.key), present.get(one.key)) for one in ours}
+        others = [e for e in theirs.values() if e.key not in true and present.get(e.key) == e.size]
+        write = partial(self._replace_manifest, plan, before=objects.get(MANIFEST_NAME))
+        if clashes := [one.key for one in ours if not _same_file(true[one.key], one)]:
+            left = [entry for entry in theirs.values() if true.get(entry.key, entry)]
+            if len(left) < len(theirs):
+                write(left)
+            raise StoreError(
+                f"another task has put something else at {plan.folder}/{clashes[0]} meanwhile: land this "
+                "partition again, in one task",
+                most_attempts=1,
+            )
+        entries = _by_key((*filter(None, true.values()), *others))
+        write(entries)
         return entries
 
-    def _refuse_clashes(self, plan: _Plan, ours: Sequence[LandedFile], manifest: Manifest | None) -> None:
-        """Raise StoreError when another task has put another file of the same name at one of our keys.
+    def _replace_manifest(
+        self, plan: _Plan, entries: Iterable[LandedFile], before: StoredObject | None
+    ) -> None:
+        content = _manifest_of(plan.scope, plan.partition, entries).to_json()
+        self.store.replace(f"{plan.folder}/{MANIFEST_NAME}", content, before)
 
-        Neither must claim what the other has written over. The next attempt sees the other's entry, and
-        chooses another key.
+    def _true(
+        self, plan: _Plan, ours: LandedFile, theirs: LandedFile | None, size: int | None
+    ) -> LandedFile | None:
+        """Our entry, or the one of another task that has landed another version of the file at its key since
+        we looked: whichever says what the store holds. None when neither does.
+
+        Also theirs when it is of another file of the same name, and None when ours has taken its place:
+        neither must claim what the other has written over. The next landing chooses another key.
         """
-        named = {entry.key: (entry.id, entry.name) for entry in ours}
-        clashes = [
-            entry
-            for entry in (manifest.files if manifest else ())
-            if entry.key not in plan.known
-            and named.get(entry.key, (entry.id, entry.name)) != (entry.id, entry.name)
-        ]
-        if not clashes or not manifest:
-            return
-        lost = [
-            e for e in clashes if self.retry.call(partial(self.store.md5, f"{plan.folder}/{e.key}")) != e.md5
-        ]
-        if lost:
-            entries = [entry for entry in manifest.files if entry not in lost]
-            content = _manifest_of(plan.scope, plan.partition, entries).to_json()
-            self.retry.call(lambda: self.store.write(f"{plan.folder}/{MANIFEST_NAME}", content))
-        raise StoreError(
-            f"another task has landed another file at {plan.folder}/{clashes[0].key} meanwhile: land this "
-            f"partition again, in one task{'; what was there is gone' if lost else ''}",
-            most_attempts=1,
-        )
+        news = theirs is not None and theirs != plan.known.get(ours.key) and not _same_content(theirs, ours)
+        if size == ours.size and not news:
+            return ours
+        content = self._content(f"{plan.folder}/{ours.key}")
+        if theirs and content == theirs.md5:
+            return theirs
+        return ours if content == ours.md5 and _same_file(theirs or ours, ours) else None
 
 
 def verified(chunks: Generator[bytes], file: RemoteFile) -> Generator[bytes]:
@@ -412,6 +418,14 @@ def _manifest_of(scope: Scope, partition: Partition, entries: Iterable[LandedFil
 
 def _by_key(entries: Iterable[LandedFile]) -> tuple[LandedFile, ...]:
     return tuple(sorted(entries, key=lambda entry: entry.key))
+
+
+def _same_file(one: LandedFile | None, other: LandedFile) -> bool:
+    return one is not None and (one.id, one.name) == (other.id, other.name)
+
+
+def _same_content(one: LandedFile, other: LandedFile) -> bool:
+    return _same_file(one, other) and (one.size, one.md5) == (other.size, other.md5)
 
 
 def _entry(file: RemoteFile, key: str) -> LandedFile:

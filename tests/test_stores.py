@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from hashlib import md5
 from pathlib import Path
 from threading import Barrier, Event
 
@@ -330,6 +331,52 @@ def test_a_landing_that_began_earlier_does_not_hide_what_a_later_one_landed(plac
     Landing(place.store, fetch, Retry(Event()), workers=1).land({(ZIPS, DAY): files})
     named = {entry["key"] for entry in json.loads(place.objects()[MANIFEST])["files"]}
     assert named == {"a.zip", "b.zip", "large.zip"}
+
+
+def named_and_stored(place: Kind) -> tuple[dict[str, str], dict[str, str]]:
+    """Key -> MD5, as the manifest says it and as it is."""
+    objects = place.objects()
+    named = {entry["key"]: entry["md5"] for entry in json.loads(objects.pop(MANIFEST))["files"]}
+    return named, {key.removeprefix(f"{FOLDER}/"): md5(body).hexdigest() for key, body in objects.items()}
+
+
+@pytest.mark.parametrize("known", [False, True], ids=["new", "landed before and gone"])
+@pytest.mark.parametrize(("when", "stays"), [("a.zip", b"old"), ("b.zip", b"newer")])
+def test_a_file_that_was_revised_between_two_listings_is_named_as_it_is(
+    place, server, when, stays, known
+) -> None:
+    """The task with the older listing ends last, and published before or after the other."""
+    old, new, late = listed(b"old"), listed(b"newer"), listed(b"late", "b.zip", "2", hour=8)
+    server.has(late, b"late")
+    if known:
+        land(place, server, server.has(old, b"old"), late)
+        place.remove(f"{FOLDER}/a.zip")
+        place.remove(f"{FOLDER}/b.zip")
+
+    def fetch(file: RemoteFile) -> Iterator[bytes]:
+        if file.name == when:
+            land(place, server, server.has(new, b"newer"))
+        yield b"late" if file is late else b"old"
+
+    Landing(place.store, fetch, Retry(Event()), workers=1).land({(ZIPS, DAY): [old, late]})
+    named, stored = named_and_stored(place)
+    assert named == stored == {"a.zip": md5(stays).hexdigest(), "b.zip": late.md5}
+
+
+def test_a_file_that_another_task_has_removed_is_named_by_no_manifest(tmp_path, server) -> None:
+    place = Kind(Store.at(tmp_path), lambda: tree(tmp_path), lambda key: (tmp_path / key).unlink())
+
+    def fetch(file: RemoteFile) -> Iterator[bytes]:
+        if file.name == "b.zip":
+            place.remove(f"{FOLDER}/a.zip")
+        yield b"x"
+
+    files = [listed(b"x"), listed(b"x", "b.zip", "2", hour=8)]
+    landing = Landing(place.store, fetch, Retry(Event()), workers=1)
+    with pytest.raises(PartlyLanded, match=r"something else at .*a\.zip") as caught:
+        landing.land({(ZIPS, DAY): files})
+    assert caught.value.retryable
+    assert {*place.objects()} == {f"{FOLDER}/b.zip"}
 
 
 def test_parts_of_a_partition_that_end_at_the_same_time_are_all_in_the_manifest(place, server) -> None:
