@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from hashlib import md5
 from pathlib import Path
@@ -402,6 +403,24 @@ def test_a_cut_site_list_is_fetched_again_and_never_lands(tmp_path) -> None:
     with pytest.raises(TruncatedSnapshot, match="Total:2 but has 1 rows"):
         snapshot(tmp_path, *[cut] * 6)
     assert (tmp_path / SNAPSHOT).read_bytes() == whole
+
+
+def test_of_two_site_lists_that_land_at_once_the_manifest_names_the_one_that_is_there(tmp_path) -> None:
+    """The second lands between the first one's object and its manifest."""
+    first, second = (HEADER + b"a|\n" * rows + b"Total:%d\n" % rows for rows in (1, 2))
+
+    class Slow(LocalStore):
+        def lock(self, folder: str) -> AbstractContextManager[None]:
+            snapshot(tmp_path, second)
+            return super().lock(folder)
+
+    scope = Scope(REPORTS["site_list"])
+    store = Slow(LocalFileSystem(), str(tmp_path))
+    done = land_snapshot(store, scope, DAY, lambda: iter([first]), Retry(Event()))
+    (entry,) = json.loads((tmp_path / done.manifest).read_bytes())["files"]
+    assert (tmp_path / SNAPSHOT).read_bytes() == second
+    assert (entry["md5"], entry["size"]) == (md5(second).hexdigest(), len(second))
+    assert done.bytes == len(second)
 
 
 def test_two_files_of_one_name_in_two_tasks_at_once_are_never_taken_for_each_other(tmp_path, server) -> None:

@@ -26,10 +26,10 @@ from verdicts import WHOLE, Folder, truth_of
 
 from airflow_provider_cca.destinations import open_store
 from airflow_provider_cca.errors import DestinationUnusable, PartlyLanded
-from airflow_provider_cca.landing import Landed, Landing
+from airflow_provider_cca.landing import Landed, Landing, land_snapshot
 from airflow_provider_cca.manifest import MANIFEST_NAME
-from airflow_provider_cca.models import Partition, RemoteFile
-from airflow_provider_cca.reports import Grain
+from airflow_provider_cca.models import Partition, RemoteFile, Scope
+from airflow_provider_cca.reports import REPORTS, Grain
 from airflow_provider_cca.retry import Retry
 from airflow_provider_cca.s3_store import MAX_PARTS, PARTS_OF_A_SIZE
 from airflow_provider_cca.simulator import Hang
@@ -402,6 +402,31 @@ def test_a_store_that_cannot_write_on_a_condition_is_written_without(
     s3_proxy.faults.append(StoreFault(f"PUT .*{MANIFEST_NAME}", 501, "NotImplemented"))
     _landing_by_proxy(prefix := new_prefix(), server).land({(ZIPS, DAY): [file]})
     assert {*s3.objects(prefix)} == {f"{FOLDER}/a.zip", MANIFEST}
+
+
+def test_of_two_site_lists_that_land_at_once_on_s3_the_manifest_names_the_one_that_is_there(
+    s3_proxy, s3, new_prefix
+) -> None:
+    """The second lands when the first has looked and is about to write its manifest."""
+    scope, prefix = Scope(REPORTS["site_list"]), new_prefix()
+    folder = "site_list/snapshot_date=2026-03-01"
+    first, second = (b"SITENAME|\n" + b"a|\n" * rows + b"Total:%d\n" % rows for rows in (1, 2))
+
+    def snapshot(connection: str, body: bytes) -> Landed:
+        store = open_store(f"s3://{connection}@{BUCKET}/{prefix}")
+        return land_snapshot(store, scope, DAY, lambda: iter([body]), Retry(Event()))
+
+    def overtake(line: str) -> None:
+        if line.startswith("PUT") and line.endswith(MANIFEST_NAME):
+            s3_proxy.before = lambda line: None
+            snapshot("aws_default", second)
+
+    s3_proxy.before = overtake
+    assert snapshot("aws_proxy", first).bytes == len(second)
+    objects = s3.objects(prefix)
+    (entry,) = json.loads(objects[f"{folder}/{MANIFEST_NAME}"])["files"]
+    assert objects[f"{folder}/{entry['key']}"] == second
+    assert entry["md5"] == md5(second).hexdigest()
 
 
 def test_what_a_killed_landing_left_is_swept_by_the_next(tmp_path, server, files) -> None:
