@@ -38,7 +38,9 @@ def snapshot_name(day: date) -> str:
 
 
 def whole(chunks: Iterable[bytes]) -> Generator[bytes]:
-    """The same chunks; raises TruncatedSnapshot at the end unless `Total:N` counts the rows."""
+    """The same chunks; raises TruncatedSnapshot at the end unless they begin with the names of the columns
+    and `Total:N` counts the rows.
+    """
     count = _RowCount()
     for chunk in chunks:
         count.feed(chunk)
@@ -49,7 +51,7 @@ def whole(chunks: Iterable[bytes]) -> Generator[bytes]:
 def rows(chunks: Iterable[bytes]) -> Iterator[SiteRow]:
     """The rows as typed values, columns found by their names. Whether they are all is for `whole` to say."""
     lines = (line for line in _lines(chunks) if line)
-    header = [name.strip().upper() for name in next(lines, "").split("|")]
+    header = _columns(next(lines, ""))
     for line in lines:
         if _TOTAL.fullmatch(line.encode()):
             return
@@ -72,7 +74,7 @@ class _RowCount:
     def __init__(self) -> None:
         self._rest = b""
         self._lines = 0
-        self._last = b""
+        self._first = self._last = b""
 
     def feed(self, chunk: bytes) -> None:
         *done, self._rest = (self._rest + chunk).split(b"\n")
@@ -90,6 +92,10 @@ class _RowCount:
                 f"the site list ends after {self._lines} lines without its Total:N, so it was cut: "
                 "nothing of it was stored"
             )
+        if "SITENAME" not in _columns(self._first.decode("utf-8-sig", errors="replace")):
+            raise TruncatedSnapshot(
+                "the site list does not begin with the names of its columns: nothing of it was stored"
+            )
         if int(total[1]) != rows_seen:
             raise TruncatedSnapshot(
                 f"the site list says Total:{int(total[1])} but has {rows_seen} rows: nothing of it was stored"
@@ -98,7 +104,12 @@ class _RowCount:
     def _take(self, line: bytes) -> None:
         if line := line.strip():
             self._lines += 1
+            self._first = self._first or line
             self._last = line
+
+
+def _columns(line: str) -> list[str]:
+    return [name.strip().upper() for name in line.split("|")]
 
 
 def _lines(chunks: Iterable[bytes]) -> Iterator[str]:

@@ -113,6 +113,13 @@ def test_what_is_no_list_is_refused(body):
         list(whole([body]))
 
 
+@pytest.mark.parametrize("start", [b"", b"\n", BOM, ROW_1, b"sorry\n", b"<SITENAME>\n"])
+def test_a_list_without_the_names_of_its_columns_is_refused(start):
+    """An empty body with a `Total:0` must not take the place of a good list."""
+    with pytest.raises(TruncatedSnapshot, match="does not begin with the names of its columns"):
+        list(whole([start + b"Total:0"]))
+
+
 def test_no_answer_at_all_is_refused():
     with pytest.raises(TruncatedSnapshot):
         list(whole([]))
