@@ -75,13 +75,18 @@ class Inventory:
         From then on nobody takes a changed object for what was landed. The object itself is left alone.
         """
         with self.store.lock(folder):
-            manifest = self._manifest(folder)
-            if manifest is None:
-                return
-            files = tuple(entry for entry in manifest.files if entry.key not in keys)
-            content = replace(manifest, files=files, written_at=iso(datetime.now(UTC))).to_json()
-            self.retry.call(lambda: self.store.write(f"{folder}/{MANIFEST_NAME}", content))
+            self.retry.call(lambda: self._without(folder, keys))
         self._changed -= {(folder, key) for key in keys}
+
+    def _without(self, folder: str, keys: set[str]) -> None:
+        """Raises StoreError when another task writes the manifest meanwhile: then it is to be read again."""
+        before = self.store.objects_below(folder).get(folder, {}).get(MANIFEST_NAME)
+        manifest = self._manifest(folder) if before else None
+        if manifest is None:
+            return
+        files = tuple(entry for entry in manifest.files if entry.key not in keys)
+        content = replace(manifest, files=files, written_at=iso(datetime.now(UTC))).to_json()
+        self.store.replace(f"{folder}/{MANIFEST_NAME}", content, before)
 
     def _manifest(self, folder: str) -> Manifest | None:
         try:

@@ -26,6 +26,7 @@ from verdicts import WHOLE, Folder, truth_of
 
 from airflow_provider_cca.destinations import open_store
 from airflow_provider_cca.errors import DestinationUnusable, PartlyLanded
+from airflow_provider_cca.inventory import Inventory
 from airflow_provider_cca.landing import Landed, Landing, land_snapshot
 from airflow_provider_cca.manifest import MANIFEST_NAME
 from airflow_provider_cca.models import Partition, RemoteFile, Scope
@@ -402,6 +403,26 @@ def test_a_store_that_cannot_write_on_a_condition_is_written_without(
     s3_proxy.faults.append(StoreFault(f"PUT .*{MANIFEST_NAME}", 501, "NotImplemented"))
     _landing_by_proxy(prefix := new_prefix(), server).land({(ZIPS, DAY): [file]})
     assert {*s3.objects(prefix)} == {f"{FOLDER}/a.zip", MANIFEST}
+
+
+def test_what_lands_while_a_file_is_withdrawn_stays_in_the_manifest(s3_proxy, s3, new_prefix, server) -> None:
+    """The other landing ends when the manifest has been read and is about to be written."""
+    files = [server.has(listed(b"x", name, name), b"x") for name in ("a.zip", "b.zip", "c.zip")]
+    prefix = new_prefix()
+    direct = Landing(
+        open_store(f"s3://aws_default@{BUCKET}/{prefix}"), server.fetch, Retry(Event()), workers=1
+    )
+    direct.land({(ZIPS, DAY): files[:2]})
+
+    def overtake(line: str) -> None:
+        if line.startswith("PUT"):
+            s3_proxy.before = lambda line: None
+            direct.land({(ZIPS, DAY): files})
+
+    s3_proxy.before = overtake
+    Inventory(open_store(f"s3://aws_proxy@{BUCKET}/{prefix}"), Retry(Event())).withdraw(FOLDER, {"a.zip"})
+    named = {entry["key"] for entry in json.loads(s3.objects(prefix)[MANIFEST])["files"]}
+    assert named == {"b.zip", "c.zip"}
 
 
 def test_of_two_site_lists_that_land_at_once_on_s3_the_manifest_names_the_one_that_is_there(
