@@ -19,16 +19,18 @@ class StoredObject(NamedTuple):
     :param modified: Seconds since 1970 by the store's own clock; 0 when it does not say.
     :param md5: 32 lower-case hex digits, when the listing gives what may be the MD5: of S3's ETag it is for
         objects that were put in one request and are not encrypted with a key of KMS.
+    :param etag: S3's ETag as it came, without its quotes, whether it is an MD5 or not; "" elsewhere.
     """
 
     size: int
     modified: float = 0.0
     md5: str | None = None
+    etag: str = ""
 
 
 def stored(entry: Mapping[str, Any]) -> StoredObject:
     """From an entry of fsspec's `find` or `ls` with details."""
-    return StoredObject(int(entry["size"] or 0), _modified(entry), _md5(entry))
+    return StoredObject(int(entry["size"] or 0), _modified(entry), _md5(entry), _etag(entry))
 
 
 def _modified(entry: Mapping[str, Any]) -> float:
@@ -41,9 +43,13 @@ def _modified(entry: Mapping[str, Any]) -> float:
         return 0.0
 
 
+def _etag(entry: Mapping[str, Any]) -> str:
+    return str(entry.get("ETag") or "").strip('"')
+
+
 def _md5(entry: Mapping[str, Any]) -> str | None:
     """S3's ETag, Google's md5Hash, or Azure's content_md5."""
-    etag = str(entry.get("ETag") or "").strip('"').lower()
+    etag = _etag(entry).lower()
     if _HEX.fullmatch(etag):
         return etag
     settings = entry.get("content_settings")

@@ -23,8 +23,11 @@ PARTS_OF_A_SIZE = 100
 
 
 _CHANGED = {"PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey", "412", "409"}
-_NO_CONDITIONS = {"NotImplemented", "501"}
-"""What is said by stores that cannot write on a condition; others pass over it."""
+_NO_CONDITIONS = {
+    *("NotImplemented", "501", "InvalidArgument", "InvalidRequest", "400", "MethodNotAllowed", "405"),
+}
+"""What is said by stores that cannot write on a condition; others pass over it. What else is wrong with the
+request is wrong without the condition too, and is said again."""
 
 
 class S3Store(Store):
@@ -78,8 +81,8 @@ class S3Store(Store):
 
     def replace(self, key: str, content: bytes, before: StoredObject | None) -> None:
         condition = {} if before else {"IfNoneMatch": "*"}
-        if before and before.md5:  # its ETag; Ceph wants it unquoted
-            condition = {"IfMatch": before.md5}
+        if before and before.etag:
+            condition = {"IfMatch": before.etag}  # Ceph wants it unquoted
         with self.translated("write", key):
             try:
                 self.client.put_object(**self.name(key), Body=content, **condition)

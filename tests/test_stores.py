@@ -25,7 +25,7 @@ from test_landing import DAY, FOLDER, ZIPS, Server, listed
 from verdicts import WHOLE, Folder, truth_of
 
 from airflow_provider_cca.destinations import open_store
-from airflow_provider_cca.errors import DestinationUnusable, PartlyLanded
+from airflow_provider_cca.errors import DestinationUnusable, PartlyLanded, StoreError
 from airflow_provider_cca.inventory import Inventory
 from airflow_provider_cca.landing import Landed, Landing, land_snapshot
 from airflow_provider_cca.manifest import MANIFEST_NAME
@@ -396,13 +396,36 @@ def test_parts_of_a_partition_that_end_at_the_same_time_are_all_in_the_manifest(
     assert {entry["key"] for entry in json.loads(place.objects()[MANIFEST])["files"]} == {*"abcdefgh"}
 
 
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (501, "NotImplemented"),
+        (400, "InvalidArgument"),
+        (400, "InvalidRequest"),
+        (405, "MethodNotAllowed"),
+    ],
+)
 def test_a_store_that_cannot_write_on_a_condition_is_written_without(
-    s3_proxy, s3, new_prefix, server
+    s3_proxy, s3, new_prefix, server, status, code
 ) -> None:
     file = server.has(listed(b"x"), b"x")
-    s3_proxy.faults.append(StoreFault(f"PUT .*{MANIFEST_NAME}", 501, "NotImplemented"))
+    s3_proxy.faults.append(StoreFault(f"PUT .*{MANIFEST_NAME}", status, code))
     _landing_by_proxy(prefix := new_prefix(), server).land({(ZIPS, DAY): [file]})
     assert {*s3.objects(prefix)} == {f"{FOLDER}/a.zip", MANIFEST}
+
+
+def test_a_manifest_whose_etag_is_no_md5_is_replaced_on_a_condition_too(s3, new_prefix) -> None:
+    """As after a multipart upload, or with other encryption."""
+    store = open_store(f"s3://aws_default@{BUCKET}/{new_prefix()}")
+    with store.writing(MANIFEST, 0) as target:
+        target.write(bytes(PART_BYTES + 1))
+        target.publish()
+    before = store.objects_below(FOLDER)[FOLDER][MANIFEST_NAME]
+    assert (before.md5, before.etag[-2:]) == (None, "-1")
+    store.replace(MANIFEST, b"ours", before)
+    with pytest.raises(StoreError, match="was written by another task meanwhile"):
+        store.replace(MANIFEST, b"too late", before)
+    assert store.read(MANIFEST) == b"ours"
 
 
 def test_what_lands_while_a_file_is_withdrawn_stays_in_the_manifest(s3_proxy, s3, new_prefix, server) -> None:
