@@ -99,7 +99,7 @@ class CcaListFilesOperator(CcaOperator):
                 asked.check_retention()
             files = client.files(scope, asked.first, asked.last, self.by)
             if self.by == "creation":
-                asked.may_be_empty(asked.first, files)
+                asked.may_be_empty(scope, asked.first, by_partition(files))
             return [file.as_dict() for file in files]
 
 
@@ -196,7 +196,7 @@ class CcaToObjectStorageOperator(CcaLandingOperator):
                 (scope, partition): []
                 for scope in listing.scopes
                 for partition in asked.first.until(asked.last)
-                if asked.may_be_empty(partition, listing.files)
+                if asked.may_be_empty(scope, partition, listed)
             }
             partitions = empty | listed
             try:

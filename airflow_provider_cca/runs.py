@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn
@@ -11,8 +11,10 @@ from airflow.sdk import Param
 
 from airflow_provider_cca.compat import AirflowFailException, AirflowSkipException
 from airflow_provider_cca.errors import InvalidArgument, OutsideRetention
-from airflow_provider_cca.models import Partition, RemoteFile
+from airflow_provider_cca.models import Partition, Scope
 from airflow_provider_cca.reports import REPORTS, RETENTION_DAYS, Grain, Report
+
+Place = tuple[Scope, Partition]
 
 
 @dataclass(frozen=True)
@@ -38,13 +40,15 @@ class Asked:
         if not self.last.begun(now):
             self.refuse(f"{self.last} cannot be landed yet: in UTC it is {now:%Y-%m-%d}")
 
-    def may_be_empty(self, partition: Partition, listed: Sequence[RemoteFile]) -> bool:
+    def may_be_empty(self, scope: Scope, partition: Partition, listed: Collection[Place]) -> bool:
         """Whether a listing without files of this partition means that there never were any.
 
         Not on the days on which its files are being deleted. Raises as `check_retention` does when that
         leaves nothing of what was asked for.
+
+        :param listed: The scopes and partitions of which files are listed.
         """
-        if not partition.fading(datetime.now(UTC)) or any(file.partition == partition for file in listed):
+        if not partition.fading(datetime.now(UTC)) or (scope, partition) in listed:
             return True
         if not listed and self.first == self.last:
             self.refuse(f"{partition} cannot be landed any more: its last files are gone")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from hashlib import md5
 from pathlib import Path
 from types import SimpleNamespace
@@ -345,6 +346,21 @@ def test_a_partition_whose_files_are_gone_is_no_empty_success(
     with pytest.raises(AirflowSkipException, match="its last files are gone"):
         run(operator, last_day, dag_run=SimpleNamespace(run_type="backfill"))
     assert tree(tmp_path) == {}
+
+
+@pytest.mark.cca_simulator(days=366, sites=2, recovered=False)
+def test_a_site_whose_files_are_gone_is_not_empty_because_another_has_files(sim, run, tmp_path) -> None:
+    """On the day on which they are deleted, each at the hour of its creation."""
+    day = sim.world.today - timedelta(days=365)
+    gone, left = sim.world.sites
+    for site, hours in ((gone, -1), (left, 1)):
+        for file in sim.world.files("cdr", site, day, day):
+            sim.world.replace(file, b"x", expires=sim.now() + timedelta(hours=hours))
+    operator = CcaToObjectStorageOperator(
+        task_id="t", report="cdr", site=[gone, left], destination=str(tmp_path)
+    )
+    run(operator, str(day))
+    assert {key.split("/")[1] for key in tree(tmp_path)} == {f"site={left}"}
 
 
 def test_a_date_from_a_template_is_skipped_in_a_backfill_too(sim, run, tmp_path) -> None:
