@@ -198,11 +198,16 @@ class Landing:
     def _listed(self, partitions: Iterable[tuple[Scope, Partition]]) -> Mapping[Scope, Sizes]:
         """What the store has of each scope of which many partitions are landed, by one listing for all."""
         count = Counter(scope for scope, _ in partitions)
-        return {
-            scope: self.retry.call(partial(self.store.sizes_below, folder_of(scope)))
-            for scope, n in count.items()
-            if n >= MANY
-        }
+        found = {scope: self._sizes_below(scope) for scope, n in count.items() if n >= MANY}
+        return {scope: sizes for scope, sizes in found.items() if sizes is not None}
+
+    def _sizes_below(self, scope: Scope) -> Sizes | None:
+        """None when they cannot be listed together: then each folder is, and holds back itself alone."""
+        try:
+            return self.retry.call(partial(self.store.sizes_below, folder_of(scope)))
+        except StoreError as error:
+            log.warning("%s: its folders are listed one by one, as %s", scope, error)
+            return None
 
     def _plan(
         self,

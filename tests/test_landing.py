@@ -239,6 +239,30 @@ def test_a_folder_that_cannot_be_listed_holds_back_its_own_partition_alone(tmp_p
     assert (tmp_path / "cdr_compressed/creation_date=2026-03-02/_manifest.json").is_file()
 
 
+def test_a_site_that_cannot_be_listed_as_a_whole_is_listed_folder_by_folder(tmp_path, server) -> None:
+    """From eight partitions on, where one listing is for all; other sites are not held back either."""
+    sites = [Scope(REPORTS["cdr"], site) for site in ("one", "two")]
+    days = [Partition.parse(f"2026-03-{day:02}", Grain.DAY) for day in range(1, 9)]
+    partitions = {(site, day): [server.has(listed(b"x"), b"x")] for site in sites for day in days}
+
+    class Failing(LocalStore):
+        def sizes_below(self, folder: str) -> dict[str, dict[str, int]]:
+            if folder == "cdr/site=one":
+                raise StoreError("503 slow down")
+            return super().sizes_below(folder)
+
+        def sizes(self, folder: str) -> dict[str, int]:
+            if folder == "cdr/site=one/creation_date=2026-03-01":
+                raise StoreError("503 slow down")
+            return super().sizes(folder)
+
+    store = Failing(LocalFileSystem(), str(tmp_path))
+    with pytest.raises(PartlyLanded, match="503 slow down") as caught:
+        Landing(store, server.fetch, Retry(Event()), workers=4).land(partitions)
+    assert len(caught.value.failures) == 1
+    assert len(list(tmp_path.rglob("_manifest.json"))) == 15
+
+
 def test_an_object_that_vanishes_after_it_was_listed_is_downloaded(tmp_path, server, land) -> None:
     file = server.has(listed(b"content"), b"content")
     (tmp_path / FOLDER).mkdir(parents=True)
