@@ -45,7 +45,10 @@ def retry_after_seconds(header: str | None, now: datetime) -> float | None:
     if header.strip().isascii() and header.strip().isdigit():
         return min(float(header.strip()[:9]), LONGEST_WISH)
     try:
-        seconds = (parsedate_to_datetime(header).astimezone(UTC) - now).total_seconds()
+        moment = parsedate_to_datetime(header)
+        # Without a zone, and with -0000, it is UTC too: not the zone of this worker.
+        moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+        seconds = (moment - now).total_seconds()
         return min(max(0.0, seconds), LONGEST_WISH)
     except (ValueError, TypeError, OverflowError):
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -142,3 +143,17 @@ def test_the_error_says_what_failed_how_and_what_the_server_said():
 )
 def test_retry_after_is_seconds_or_a_date_up_to_a_day_and_never_an_exception(header, seconds):
     assert retry_after_seconds(header, FIRST_OF_MARCH) == seconds
+
+
+@pytest.fixture
+def in_tokyo(monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.parametrize("zone", ["", " -0000", " GMT"])
+def test_a_date_without_a_zone_is_not_read_in_the_zone_of_the_worker(in_tokyo, zone):
+    assert retry_after_seconds(f"Sun, 01 Mar 2026 12:01:30{zone}", FIRST_OF_MARCH) == 90.0
