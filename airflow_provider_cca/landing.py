@@ -11,7 +11,7 @@ import hashlib
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
@@ -31,7 +31,7 @@ from airflow_provider_cca.errors import (
     WrongSize,
 )
 from airflow_provider_cca.keys import assign_keys, folder_of
-from airflow_provider_cca.manifest import MANIFEST_NAME, LandedFile, Manifest
+from airflow_provider_cca.manifest import MANIFEST_NAME, STRAYS_NAME, LandedFile, Manifest
 from airflow_provider_cca.models import Partition, RemoteFile, Scope, iso
 from airflow_provider_cca.progress import Progress
 from airflow_provider_cca.retry import Retry
@@ -41,6 +41,7 @@ from airflow_provider_cca.store import Store
 log = logging.getLogger(__name__)
 
 Fetch = Callable[[RemoteFile], Generator[bytes]]
+Files = Mapping[tuple[Scope, Partition], Sequence[RemoteFile]]
 Sizes = Mapping[str, Mapping[str, int]]
 
 MANY = 8
@@ -70,14 +71,20 @@ class Landed:
 
 @dataclass
 class _Plan:
-    """One partition: what the listing wants, what the store has of it, and what became of it."""
+    """One partition: what the listing wants, what the store has of it, and what became of it.
+
+    :param asked: Whether it is to have a manifest even if it has none.
+    :param strays: What was landed here while nobody asked for this partition.
+    """
 
     scope: Scope
     partition: Partition
     folder: str
+    asked: bool
     before: Manifest | None
     present: Mapping[str, int]
     wanted: list[tuple[RemoteFile, str]]
+    strays: tuple[LandedFile, ...] = ()
     open: int = 0
     downloaded: int = 0
     failures: dict[str, CcaError] = field(default_factory=dict)
@@ -97,6 +104,21 @@ class _Plan:
         known = self.known.get(key)
         vouched = known is not None and (known.size, known.md5) == (file.size, file.md5)
         return vouched and self.present.get(key) == file.size
+
+    @property
+    def record(self) -> str:
+        """Where to say what has landed."""
+        return MANIFEST_NAME if self.asked or self.before else STRAYS_NAME
+
+    def is_news(self, entries: tuple[LandedFile, ...]) -> bool:
+        """Whether the record is to be written to say this."""
+        if self.downloaded:
+            return True  # even if it says the same: another task may have landed another version meanwhile
+        if self.record == STRAYS_NAME:
+            return not {*entries} <= {*self.strays}
+        keys = {entry.key for entry in entries}
+        unnamed = any(e.key not in keys and self.present.get(e.key) == e.size for e in self.strays)
+        return unnamed or self.before is None or self.before.files != entries
 
     def entries(self) -> tuple[LandedFile, ...]:
         """What the manifest is to hold: what is wanted, and what earlier landings left here that the listing
@@ -165,8 +187,11 @@ class Landing:
         """The partitions that are whole by now, in any order, also when others fail."""
         self._level = logging.INFO
 
-    def land(self, partitions: Mapping[tuple[Scope, Partition], Sequence[RemoteFile]]) -> list[Landed]:
+    def land(self, partitions: Files, strays: Files | None = None) -> list[Landed]:
         """Land the files of each partition; its manifest is written as soon as the last of them is there.
+
+        :param strays: Files of partitions that nobody asked for. They land as well, but a partition that has
+            no manifest gets none by them: it would pass for finished. When it is asked for, it names them.
 
         Raises PartlyLanded when files failed: all the others have landed, and a partition with a failed
         file has no new manifest.
@@ -175,11 +200,11 @@ class Landing:
             self._level = logging.DEBUG
         pool = ThreadPoolExecutor(self.workers, thread_name_prefix="cca-landing")
         listed = self._listed(partitions)
+        places = [*partitions.items(), *(strays or {}).items()]
         jobs = _Jobs(())
         try:
-            plans = list(
-                pool.map(self._plan, *zip(*partitions, strict=True), partitions.values(), repeat(listed))
-            )
+            asked = [place in partitions for place, _ in places]
+            plans = list(pool.map(self._plan, places, asked, repeat(listed)))
             for plan in plans:
                 self.progress.expect(len(plan.missing), sum(file.size for file, _ in plan.missing))
             jobs = _Jobs(plans)
@@ -211,18 +236,19 @@ class Landing:
 
     def _plan(
         self,
-        scope: Scope,
-        partition: Partition,
-        files: Sequence[RemoteFile],
+        place: tuple[tuple[Scope, Partition], Sequence[RemoteFile]],
+        asked: bool,
         listed: Mapping[Scope, Sizes],
     ) -> _Plan:
+        (scope, partition), files = place
         folder = folder_of(scope, partition)
-        plan = _Plan(scope, partition, folder, None, {}, [])
+        plan = _Plan(scope, partition, folder, asked, None, {}, [])
         with self._failures_kept(plan, MANIFEST_NAME):
             known = listed[scope].get(folder, {}) if scope in listed else None
             plan.before, plan.present = self._look(folder, known)
             self.store.sweep(folder, plan.present)
-            plan.wanted = assign_keys(files, plan.before.files if plan.before else ())
+            plan.strays = self._strays(folder, plan.present)
+            plan.wanted = assign_keys(files, (*plan.strays, *(plan.before.files if plan.before else ())))
         return plan
 
     def _look(
@@ -233,18 +259,22 @@ class Landing:
             present = self.retry.call(lambda: self.store.sizes(folder))
         return (self._manifest(folder) if MANIFEST_NAME in present else None), present
 
-    def _manifest(self, folder: str) -> Manifest | None:
+    def _strays(self, folder: str, present: Container[str]) -> tuple[LandedFile, ...]:
+        record = self._manifest(folder, STRAYS_NAME) if STRAYS_NAME in present else None
+        return record.files if record else ()
+
+    def _manifest(self, folder: str, name: str = MANIFEST_NAME) -> Manifest | None:
         try:
-            content = self.retry.call(lambda: self.store.read(f"{folder}/{MANIFEST_NAME}"))
+            content = self.retry.call(lambda: self.store.read(f"{folder}/{name}"))
         except DestinationUnusable:
             # What cannot be read is not damaged: written anew, it would forget what earlier landings left.
-            if MANIFEST_NAME in self.retry.call(lambda: self.store.sizes(folder)):
+            if name in self.retry.call(lambda: self.store.sizes(folder)):
                 raise
             return None  # gone since it was listed
         try:
             return Manifest.from_json(content)
         except ValueError as error:
-            log.warning("The manifest of %s is damaged and will be written anew: %s", folder, error)
+            log.warning("%s/%s is damaged and will be written anew: %s", folder, name, error)
             return None
 
     def _work(self, jobs: _Jobs) -> None:
@@ -256,7 +286,7 @@ class Landing:
             if jobs.done(plan, downloaded=downloaded) and not plan.failures:
                 with self._failures_kept(plan, MANIFEST_NAME):
                     plan.landed = self._finish(plan)
-                    self.landed.append(plan.landed)
+                    self.landed += [plan.landed] if plan.landed else []
 
     @staticmethod
     @contextmanager
@@ -302,11 +332,13 @@ class Landing:
             target.publish()
         log.debug("Landed %s: %d bytes in %.3f s", key, file.size, time.monotonic() - started)
 
-    def _finish(self, plan: _Plan) -> Landed:
-        entries = plan.entries()
-        # After a download even if it names the same: another task may have landed and named another version.
-        if plan.before is None or plan.before.files != entries or plan.downloaded:
-            entries = self._write_manifest(plan, entries)
+    def _finish(self, plan: _Plan) -> Landed | None:
+        record, entries = plan.record, plan.entries()
+        if plan.is_news(entries):
+            record, entries = self._write_record(plan, entries)
+        if record == STRAYS_NAME:
+            log.info("%s: %d files, for which nobody asked; no manifest", plan.folder, len(entries))
+            return None
         size, key = sum(entry.size for entry in entries), f"{plan.folder}/{MANIFEST_NAME}"
         log.log(
             self._level,
@@ -319,19 +351,32 @@ class Landing:
         )
         return Landed(plan.scope, plan.partition, key, len(entries), size, plan.downloaded)
 
-    def _write_manifest(self, plan: _Plan, ours: Sequence[LandedFile]) -> tuple[LandedFile, ...]:
-        """Write our entries, and those that another task has put there since we looked."""
+    def _write_record(self, plan: _Plan, ours: Sequence[LandedFile]) -> tuple[str, tuple[LandedFile, ...]]:
+        """Write our entries, and those that another task has put there since we looked; where, and all."""
         with self.store.lock(plan.folder):
-            return self.retry.call(partial(self._merge_manifest, plan, ours))
+            record, entries = self.retry.call(partial(self._merge, plan, ours))
+            # Where there are no locks, the partition may have been finished meanwhile.
+            if record == STRAYS_NAME and MANIFEST_NAME in self.retry.call(
+                lambda: self.store.sizes(plan.folder)
+            ):
+                record, entries = self.retry.call(partial(self._merge, plan, ours))
+        return record, entries
 
-    def _merge_manifest(self, plan: _Plan, ours: Sequence[LandedFile]) -> tuple[LandedFile, ...]:
+    def _merge(self, plan: _Plan, ours: Sequence[LandedFile]) -> tuple[str, tuple[LandedFile, ...]]:
         """Raises StoreError when another task writes it meanwhile: then it is to be merged again."""
         objects = self.store.objects_below(plan.folder).get(plan.folder, {})
         manifest, present = self._look(plan.folder, {name: one.size for name, one in objects.items()})
+        record = MANIFEST_NAME if MANIFEST_NAME in present else plan.record
+        strays = {entry.key: entry for entry in self._strays(plan.folder, present)}
         theirs = {entry.key: entry for entry in manifest.files} if manifest else {}
+        if record == STRAYS_NAME:
+            theirs, strays = strays, {}
         true = {one.key: self._true(plan, one, theirs.get(one.key), present.get(one.key)) for one in ours}
         others = [e for e in theirs.values() if e.key not in true and present.get(e.key) == e.size]
-        write = partial(self._replace_manifest, plan, before=objects.get(MANIFEST_NAME))
+        others += [
+            e for e in strays.values() if not {e.key} & {*true, *theirs} and self._lies(plan, e, present)
+        ]
+        write = partial(self._replace, plan, record, before=objects.get(record))
         if clashes := [one.key for one in ours if not _same_file(true[one.key], one)]:
             left = [entry for entry in theirs.values() if true.get(entry.key, entry)]
             if len(left) < len(theirs):
@@ -343,13 +388,19 @@ class Landing:
             )
         entries = _by_key((*filter(None, true.values()), *others))
         write(entries)
-        return entries
+        return record, entries
 
-    def _replace_manifest(
-        self, plan: _Plan, entries: Iterable[LandedFile], before: StoredObject | None
+    def _lies(self, plan: _Plan, entry: LandedFile, present: Mapping[str, int]) -> bool:
+        """Whether a stray is still what was landed: nobody has vouched for it since."""
+        return (
+            present.get(entry.key) == entry.size and self._content(f"{plan.folder}/{entry.key}") == entry.md5
+        )
+
+    def _replace(
+        self, plan: _Plan, record: str, entries: Iterable[LandedFile], before: StoredObject | None
     ) -> None:
         content = _manifest_of(plan.scope, plan.partition, entries).to_json()
-        self.store.replace(f"{plan.folder}/{MANIFEST_NAME}", content, before)
+        self.store.replace(f"{plan.folder}/{record}", content, before)
 
     def _true(
         self, plan: _Plan, ours: LandedFile, theirs: LandedFile | None, size: int | None

@@ -8,6 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 MANIFEST_NAME = "_manifest.json"
+
+STRAYS_NAME = "_strays.json"
+"""In the form of a manifest, what was landed in a partition for which nobody had asked, until it has one."""
+
 VERSION = 1
 
 

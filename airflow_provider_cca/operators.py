@@ -198,16 +198,22 @@ class CcaToObjectStorageOperator(CcaLandingOperator):
                 for partition in asked.first.until(asked.last)
                 if asked.may_be_empty(scope, partition, listed)
             }
-            partitions = empty | listed
+            inside = {place: files for place, files in listed.items() if place[1] in asked}
+            strays = {place: files for place, files in listed.items() if place not in inside}
+            partitions = empty | inside
             try:
-                landed = self.land(client, partitions)
+                landed = self.land(client, partitions, strays)
             except PartlyLanded as error:
                 listing.raise_failures(error)
                 raise
             listing.raise_failures()
+            alone = len(scopes) == 1 and asked.first == asked.last
+            if alone and not partitions:
+                asked.refuse_gone()
         self.announce(context, landed)
+        landed = [one for one in landed if (one.scope, one.partition) in partitions]
         facts = {"report": self.report, "partition": str(asked.first), **summary(landed)}
-        if len(partitions) == 1:
+        if alone:
             del facts["partitions"]
             return {**facts, "manifest": self.url(landed[0].manifest)}
         return {**facts, "partition_end": str(asked.last)}

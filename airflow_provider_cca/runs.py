@@ -28,6 +28,9 @@ class Asked:
     last: Partition
     by_hand: bool
 
+    def __contains__(self, partition: Partition) -> bool:
+        return self.first <= partition <= self.last
+
     def check_retention(self) -> None:
         """Raise unless the server can still, and already, have files of all these partitions.
 
@@ -51,8 +54,12 @@ class Asked:
         if not partition.fading(datetime.now(UTC)) or (scope, partition) in listed:
             return True
         if not listed and self.first == self.last:
-            self.refuse(f"{partition} cannot be landed any more: its last files are gone")
+            self.refuse_gone()
         return False
+
+    def refuse_gone(self) -> NoReturn:
+        """Raise as `check_retention` does: the server has deleted what there was."""
+        self.refuse(f"{self.first} cannot be landed any more: its last files are gone")
 
     def refuse(self, message: str) -> NoReturn:
         """Raise OutsideRetention when asked for by hand, else AirflowSkipException."""

@@ -82,15 +82,21 @@ class CcaLandingOperator(CcaOperator):
         return self.opened
 
     def land(
-        self, client: CcaClient, partitions: Mapping[tuple[Scope, Partition], list[RemoteFile]]
+        self,
+        client: CcaClient,
+        partitions: Mapping[tuple[Scope, Partition], list[RemoteFile]],
+        strays: Mapping[tuple[Scope, Partition], list[RemoteFile]] | None = None,
     ) -> list[Landed]:
-        """Land these files, as many at a time as the connection allows."""
+        """Land these files, as many at a time as the connection allows.
+
+        :param strays: Files of partitions that nobody asked for, and that get no manifest by them.
+        """
         from airflow_provider_cca.landing import Landing
 
         workers = client.config.max_connections + PUBLISHING_WORKERS
         landing = Landing(self.store(), client.download, client.session.retry, workers)
         try:
-            return landing.land(partitions)
+            return landing.land(partitions, strays)
         finally:
             self._tell(client, landing.landed, landing.progress.downloaded)
 

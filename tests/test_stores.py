@@ -28,7 +28,7 @@ from airflow_provider_cca.destinations import open_store
 from airflow_provider_cca.errors import DestinationUnusable, PartlyLanded, StoreError
 from airflow_provider_cca.inventory import Inventory
 from airflow_provider_cca.landing import Landed, Landing, land_snapshot
-from airflow_provider_cca.manifest import MANIFEST_NAME
+from airflow_provider_cca.manifest import MANIFEST_NAME, STRAYS_NAME
 from airflow_provider_cca.models import Partition, RemoteFile, Scope
 from airflow_provider_cca.reports import REPORTS, Grain
 from airflow_provider_cca.retry import Retry
@@ -362,6 +362,41 @@ def test_a_file_that_was_revised_between_two_listings_is_named_as_it_is(
     Landing(place.store, fetch, Retry(Event()), workers=1).land({(ZIPS, DAY): [old, late]})
     named, stored = named_and_stored(place)
     assert named == stored == {"a.zip": md5(stays).hexdigest(), "b.zip": late.md5}
+
+
+def test_a_stray_is_named_as_soon_as_its_partition_has_landed_unless_it_has_changed(place, server) -> None:
+    good, bad, own = (server.has(listed(b"x", name, name), b"x") for name in ("a.zip", "b.zip", "c.zip"))
+    landing = Landing(place.store, server.fetch, Retry(Event()), workers=4)
+    assert landing.land({}, {(ZIPS, DAY): [good]}) == landing.land({}, {(ZIPS, DAY): [bad]}) == []
+    assert {*place.objects()} == {f"{FOLDER}/{name}" for name in ("a.zip", "b.zip", STRAYS_NAME)}
+    place.store.write(f"{FOLDER}/b.zip", b"y")
+    assert landing.land({(ZIPS, DAY): [own]})[0].files == 2
+    assert named_and_stored(place)[0].keys() == {"a.zip", "c.zip"}
+
+
+def test_a_stray_joins_the_manifest_that_is_written_while_it_lands(place, server) -> None:
+    own, stray = server.has(listed(b"own"), b"own"), listed(b"stray", "b.zip", "2")
+
+    def fetch(file: RemoteFile) -> Iterator[bytes]:
+        land(place, server, own)
+        yield b"stray"
+
+    (landed,) = Landing(place.store, fetch, Retry(Event()), workers=1).land({}, {(ZIPS, DAY): [stray]})
+    assert landed.files == 2
+    named, stored = named_and_stored(place)
+    assert named == stored
+
+
+def test_a_partition_that_lands_while_a_stray_does_names_it_too(place, server) -> None:
+    own, stray = listed(b"own"), server.has(listed(b"stray", "b.zip", "2"), b"stray")
+
+    def fetch(file: RemoteFile) -> Iterator[bytes]:
+        Landing(place.store, server.fetch, Retry(Event()), workers=1).land({}, {(ZIPS, DAY): [stray]})
+        yield b"own"
+
+    (landed,) = Landing(place.store, fetch, Retry(Event()), workers=1).land({(ZIPS, DAY): [own]})
+    assert landed.files == 2
+    assert named_and_stored(place)[0].keys() == {"a.zip", "b.zip"}
 
 
 def test_a_file_that_another_task_has_removed_is_named_by_no_manifest(tmp_path, server) -> None:
