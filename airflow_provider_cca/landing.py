@@ -412,7 +412,7 @@ class Landing:
         neither must claim what the other has written over. The next landing chooses another key.
         """
         news = theirs is not None and theirs != plan.known.get(ours.key) and not _same_content(theirs, ours)
-        if size == ours.size and not news:
+        if not news and (size == ours.size or not self.store.at_once):
             return ours
         content = self._content(f"{plan.folder}/{ours.key}")
         if theirs and content == theirs.md5:

@@ -63,6 +63,9 @@ class Store(ABC):
     :param root: Where it is, without scheme and connection; names it in errors.
     """
 
+    at_once = True
+    """Whether an object takes the place of another at once. Elsewhere a listing may show part of its size."""
+
     def __init__(self, root: str) -> None:
         self.root = root.rstrip("/")
 
@@ -158,6 +161,8 @@ class Store(ABC):
 
 class FsspecStore(Store):
     """A folder of any fsspec filesystem."""
+
+    at_once = False
 
     def __init__(self, fs: AbstractFileSystem, root: str) -> None:
         super().__init__(root)
@@ -275,6 +280,8 @@ class _Spool:
 
 class LocalStore(FsspecStore):
     """A folder on a local or mounted disk."""
+
+    at_once = True
 
     def sizes(self, folder: str) -> dict[str, int]:
         with self.translated("list", folder):
