@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Container, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property, partial
 from itertools import repeat
@@ -35,7 +35,6 @@ from airflow_provider_cca.manifest import MANIFEST_NAME, STRAYS_NAME, LandedFile
 from airflow_provider_cca.models import Partition, RemoteFile, Scope, iso
 from airflow_provider_cca.progress import Progress
 from airflow_provider_cca.retry import Retry
-from airflow_provider_cca.site_list import snapshot_name, whole
 from airflow_provider_cca.store import Store
 
 log = logging.getLogger(__name__)
@@ -399,7 +398,7 @@ class Landing:
     def _replace(
         self, plan: _Plan, record: str, entries: Iterable[LandedFile], before: StoredObject | None
     ) -> None:
-        content = _manifest_of(plan.scope, plan.partition, entries).to_json()
+        content = manifest_of(plan.scope, plan.partition, entries).to_json()
         self.store.replace(f"{plan.folder}/{record}", content, before)
 
     def _true(
@@ -466,7 +465,8 @@ def _log_sums(landed: Sequence[Landed]) -> None:
     log.info("%d partitions: %d files, %d bytes, %d downloaded", len(landed), files, size, downloaded)
 
 
-def _manifest_of(scope: Scope, partition: Partition, entries: Iterable[LandedFile]) -> Manifest:
+def manifest_of(scope: Scope, partition: Partition, entries: Iterable[LandedFile]) -> Manifest:
+    """The manifest of a partition, written now."""
     facts = {scope.report.partition_key: str(partition), "site": scope.site, "level": scope.level}
     described = {name: value for name, value in facts.items() if value}
     return Manifest(scope.report.name, described, tuple(entries), iso(datetime.now(UTC)))
@@ -503,54 +503,3 @@ def _raise_failures(plans: Sequence[_Plan]) -> None:
         failures={key: error.as_dict() for key, error in failures.items()},
         retryable=any(error.retryable for error in failures.values()),
     ) from next(iter(failures.values()))
-
-
-def land_snapshot(
-    store: Store, scope: Scope, day: Partition, fetch: Callable[[], Iterator[bytes]], retry: Retry
-) -> Landed:
-    """Land the site list of today, which has no listing to be compared with: its own `Total:N` vouches.
-
-    A second snapshot on the same day takes the place of the first. Of two that land at once the manifest
-    names the one that is there in the end.
-    """
-    folder, name = folder_of(scope, day), snapshot_name(day.first)
-    store.sweep(folder, retry.call(lambda: store.sizes(folder)))
-
-    def transfer() -> LandedFile:
-        with store.writing(f"{folder}/{name}", 0) as target, closing(whole(fetch())) as chunks:
-            size, digest = _summed(chunks, target.write)
-            target.publish()
-        return LandedFile(name, name, name, size, digest, iso(datetime.now(UTC)), None)
-
-    entry = retry.call(transfer)
-    with store.lock(folder):
-        entry = retry.call(lambda: _commit_snapshot(store, scope, day, entry))
-    return Landed(scope, day, f"{folder}/{MANIFEST_NAME}", 1, entry.size, 1)
-
-
-def _commit_snapshot(store: Store, scope: Scope, day: Partition, ours: LandedFile) -> LandedFile:
-    """Write the manifest of the snapshot that is there, ours or another task's, and give its entry.
-
-    Raises StoreError when another task writes it meanwhile: then it is to be looked at again.
-    """
-    folder = folder_of(scope, day)
-    objects = store.objects_below(folder).get(folder, {})
-    found, entry = objects.get(ours.key), ours
-    if found is None or (found.size, found.md5) != (ours.size, ours.md5):
-        size, digest = _summed(store.chunks(f"{folder}/{ours.key}"))
-        entry = replace(ours, size=size, md5=digest)
-    content = _manifest_of(scope, day, [entry]).to_json()
-    store.replace(f"{folder}/{MANIFEST_NAME}", content, objects.get(MANIFEST_NAME))
-    return entry
-
-
-def _summed(
-    chunks: Iterable[bytes], write: Callable[[bytes], object] = lambda chunk: None
-) -> tuple[int, str]:
-    """Bytes and MD5 of what goes by."""
-    digest, size = hashlib.md5(usedforsecurity=False), 0
-    for chunk in chunks:
-        digest.update(chunk)
-        size += len(chunk)
-        write(chunk)
-    return size, digest.hexdigest()

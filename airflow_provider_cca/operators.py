@@ -243,7 +243,7 @@ class CcaSiteListToObjectStorageOperator(CcaLandingOperator):
         self.snapshot_date = snapshot_date
 
     def execute(self, context: Context) -> dict[str, Any]:
-        from airflow_provider_cca.landing import land_snapshot
+        from airflow_provider_cca.landing_sites import land_snapshot
         from airflow_provider_cca.progress import Amount
 
         with self.connected() as client:

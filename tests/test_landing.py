@@ -25,7 +25,8 @@ from airflow_provider_cca.errors import (
     TruncatedSnapshot,
     WrongChecksum,
 )
-from airflow_provider_cca.landing import Landed, Landing, land_snapshot
+from airflow_provider_cca.landing import Landed, Landing
+from airflow_provider_cca.landing_sites import land_snapshot
 from airflow_provider_cca.models import Partition, RemoteFile, Scope, by_partition
 from airflow_provider_cca.reports import REPORTS, Grain
 from airflow_provider_cca.retry import Retry

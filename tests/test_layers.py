@@ -35,6 +35,7 @@ PLAIN = (
         "s3_store",
         "progress",
         "landing",
+        "landing_sites",
         "unpacking",
         "coverage",
         "snapshot",
@@ -66,7 +67,7 @@ PAGE = ("__init__", "headers", "checked", "stored", "app")
 DOCS = {"__init__", "rendered", "app"}
 TALKING = {"client", "session", "sockets", "faults"}
 KEEPING = {
-    *("landing", "unpacking", "archives", "store", "s3_store", "keys", "manifest"),
+    *("landing", "landing_sites", "unpacking", "archives", "store", "s3_store", "keys", "manifest"),
     *("inventory", "healing"),
 }
 

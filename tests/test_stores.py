@@ -27,7 +27,8 @@ from verdicts import WHOLE, Folder, truth_of
 from airflow_provider_cca.destinations import open_store
 from airflow_provider_cca.errors import DestinationUnusable, PartlyLanded, StoreError
 from airflow_provider_cca.inventory import Inventory
-from airflow_provider_cca.landing import Landed, Landing, land_snapshot
+from airflow_provider_cca.landing import Landed, Landing
+from airflow_provider_cca.landing_sites import land_snapshot
 from airflow_provider_cca.manifest import MANIFEST_NAME, STRAYS_NAME
 from airflow_provider_cca.models import Partition, RemoteFile, Scope
 from airflow_provider_cca.reports import REPORTS, Grain
