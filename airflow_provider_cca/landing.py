@@ -373,7 +373,7 @@ class Landing:
         true = {one.key: self._true(plan, one, theirs.get(one.key), present.get(one.key)) for one in ours}
         others = [e for e in theirs.values() if e.key not in true and present.get(e.key) == e.size]
         others += [
-            e for e in strays.values() if not {e.key} & {*true, *theirs} and self._lies(plan, e, present)
+            e for e in strays.values() if not {e.key} & {*true, *theirs} and self._is_there(plan, e, present)
         ]
         write = partial(self._replace, plan, record, before=objects.get(record))
         if clashes := [one.key for one in ours if not _same_file(true[one.key], one)]:
@@ -389,7 +389,7 @@ class Landing:
         write(entries)
         return record, entries
 
-    def _lies(self, plan: _Plan, entry: LandedFile, present: Mapping[str, int]) -> bool:
+    def _is_there(self, plan: _Plan, entry: LandedFile, present: Mapping[str, int]) -> bool:
         """Whether a stray is still what was landed: nobody has vouched for it since."""
         return (
             present.get(entry.key) == entry.size and self._content(f"{plan.folder}/{entry.key}") == entry.md5
