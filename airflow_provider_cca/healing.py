@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from airflow_provider_cca.coverage import Comparison, Coverage, State
@@ -18,50 +17,16 @@ from airflow_provider_cca.errors import (
     CcaError,
     Closed,
     DestinationUnusable,
-    InvalidConnection,
-    StillProcessing,
-    Unauthorized,
 )
 from airflow_provider_cca.inventory import Inventory
 from airflow_provider_cca.keys import folder_of
 from airflow_provider_cca.landing import Fetch, Landing
-from airflow_provider_cca.models import Partition, RemoteFile, Scope, by_partition
+from airflow_provider_cca.models import Partition, RemoteFile, Scope
 from airflow_provider_cca.retry import Retry
 from airflow_provider_cca.snapshot import Place, Snapshot
+from airflow_provider_cca.windows import ALL_ALIKE, Ask, Listed, Window, listed
 
 log = logging.getLogger(__name__)
-
-Ask = Callable[[Scope, Partition, Partition], list[RemoteFile]]
-
-NEWEST = (0, 1, 2, 4)
-"""How many of the newest partitions are left out, step by step, when the server is still at work on some."""
-
-_ALL_ALIKE = (Unauthorized, InvalidConnection, Closed)
-
-
-@dataclass(frozen=True)
-class Window:
-    """The partitions of a scope to be looked at, from `first` to `last`, both included."""
-
-    scope: Scope
-    first: Partition
-    last: Partition
-
-    @property
-    def partitions(self) -> list[Partition]:
-        return list(self.first.until(self.last))
-
-
-@dataclass(frozen=True)
-class Listed:
-    """The answer to a window; what could not be had is in `failures`."""
-
-    files: Mapping[Partition, Sequence[RemoteFile]]
-    failures: Mapping[Partition, CcaError]
-
-    def of(self, partition: Partition) -> Sequence[RemoteFile] | None:
-        """The files of a partition; None when it could not be asked for."""
-        return None if partition in self.failures else self.files.get(partition, ())
 
 
 class Healing:
@@ -147,7 +112,7 @@ class Healing:
     def _taken(self, window: Window, answer: Future[Listed]) -> Listed:
         try:
             found = answer.result()
-        except _ALL_ALIKE:
+        except ALL_ALIKE:
             raise
         except CcaError as error:
             log.warning("%s", error)
@@ -207,30 +172,3 @@ def counts(healing: Healing) -> dict[str, int]:
         "bytes": sum(one.landed_bytes for one in found),
         "downloaded": healing.downloaded,
     }
-
-
-def listed(ask: Ask, window: Window) -> Listed:
-    """The files of a window; partitions that the server is still at work on do not hold back the others."""
-    partitions = window.partitions
-    steps = [left_out for left_out in NEWEST if left_out < len(partitions)]
-    for left_out in steps:
-        split = len(partitions) - left_out
-        try:
-            files = ask(window.scope, partitions[0], partitions[split - 1])
-        except StillProcessing:
-            if left_out == steps[-1]:
-                raise
-            continue
-        return _with_newest(ask, window.scope, files, partitions[split:])
-    raise AssertionError("the last step raises or returns")
-
-
-def _with_newest(ask: Ask, scope: Scope, files: list[RemoteFile], newest: Sequence[Partition]) -> Listed:
-    failures: dict[Partition, CcaError] = {}
-    for partition in newest:
-        try:
-            files = files + ask(scope, partition, partition)
-        except StillProcessing as error:
-            failures[partition] = error
-    groups = by_partition(files)
-    return Listed({partition: group for (_, partition), group in groups.items()}, failures)

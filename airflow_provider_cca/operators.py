@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import Context
 
 from airflow_provider_cca.arguments import check_arguments, is_open
-from airflow_provider_cca.errors import InvalidArgument, PartlyLanded
+from airflow_provider_cca.errors import CcaError, InvalidArgument, PartlyLanded
 from airflow_provider_cca.models import Partition, RemoteFile, Scope, by_partition
 from airflow_provider_cca.reports import REPORTS, report_named
-from airflow_provider_cca.runs import partitions_of_run, run_type
+from airflow_provider_cca.runs import Asked, partitions_of_run, run_type
 from airflow_provider_cca.tasks import CcaLandingOperator, CcaOperator
 
 if TYPE_CHECKING:
+    from airflow_provider_cca.client import CcaClient, Listing
     from airflow_provider_cca.extracting import CcaExtractOperator as CcaExtractOperator
     from airflow_provider_cca.landing import Landed
     from airflow_provider_cca.reconciling import CcaReconcileOperator as CcaReconcileOperator
@@ -187,7 +188,7 @@ class CcaToObjectStorageOperator(CcaLandingOperator):
             asked = partitions_of_run(context, report, self.partition, self.partition_end)
             asked.check_retention()
             scopes = [Scope(report, site, self.level or None) for site in self._sites()]
-            listing = client.files_of_all(scopes, asked.first, asked.last)
+            listing, spoilt = self._listed(client, scopes, asked)
             if not listing.scopes:
                 listing.raise_failures()
             listed = by_partition(listing.files)
@@ -198,19 +199,51 @@ class CcaToObjectStorageOperator(CcaLandingOperator):
                 for partition in asked.first.until(asked.last)
                 if asked.may_be_empty(partition, listing.files)
             }
-            partitions = empty | listed
+            partitions = {place: files for place, files in (empty | listed).items() if place not in spoilt}
+            failed = None
             try:
                 landed = self.land(client, partitions)
             except PartlyLanded as error:
-                listing.raise_failures(error)
-                raise
-            listing.raise_failures()
+                failed = error
+            failed = _with_spoilt(spoilt, failed)
+            listing.raise_failures(failed)
+            if failed:
+                raise failed
         self.announce(context, landed)
         facts = {"report": self.report, "partition": str(asked.first), **summary(landed)}
         if len(partitions) == 1:
             del facts["partitions"]
             return {**facts, "manifest": self.url(landed[0].manifest)}
         return {**facts, "partition_end": str(asked.last)}
+
+    @staticmethod
+    def _listed(
+        client: CcaClient, scopes: Sequence[Scope], asked: Asked
+    ) -> tuple[Listing, dict[tuple[Scope, Partition], CcaError]]:
+        """What was listed, and the partitions of a range that could not be: they do not hold back others."""
+        from airflow_provider_cca.client import Listing
+        from airflow_provider_cca.windows import SPOILT, halved
+
+        partitions = list(asked.first.until(asked.last))
+        try:
+            listing = client.files_of_all(scopes, asked.first, asked.last)
+        except SPOILT as error:  # of the only scope
+            if len(partitions) == 1:
+                raise
+            listing = Listing(failures={scopes[0]: error})
+        spoilt: dict[tuple[Scope, Partition], CcaError] = {}
+        for scope, failure in list(listing.failures.items()):
+            if not isinstance(failure, SPOILT) or len(partitions) == 1:
+                continue
+            found = halved(client.files, scope, partitions, failure)
+            if len(found.failures) < len(partitions):
+                del listing.failures[scope]
+                listing.scopes.append(scope)
+                listing.files += [file for group in found.files.values() for file in group]
+                spoilt |= {(scope, partition): one for partition, one in found.failures.items()}
+            elif len(scopes) == 1:
+                raise failure
+        return listing, spoilt
 
     def _sites(self) -> Sequence[str | None]:
         if self.site is None or isinstance(self.site, str):
@@ -259,6 +292,23 @@ class CcaSiteListToObjectStorageOperator(CcaLandingOperator):
                 f"there is no site list of {asked.first}: the API gives the list as it is today and keeps no "
                 "history of it (§3.7)"
             )
+
+
+def _with_spoilt(
+    spoilt: Mapping[tuple[Scope, Partition], CcaError], failed: PartlyLanded | None
+) -> PartlyLanded | None:
+    """One error for the partitions that could not be listed, and for what could not be landed."""
+    if not spoilt:
+        return failed
+    named = {f"{scope} {partition}": error for (scope, partition), error in spoilt.items()}
+    return PartlyLanded(
+        f"{len(named)} partitions could not be listed, the others were: {', '.join(list(named)[:20])}"
+        f"{', …' if len(named) > 20 else ''}. The first: {next(iter(named.values()))}"
+        f"{f'. {failed}' if failed else ''}",
+        failures={name: error.as_dict() for name, error in named.items()}
+        | (dict(failed.failures) if failed else {}),
+        retryable=any(error.retryable for error in (*named.values(), *filter(None, [failed]))),
+    )
 
 
 def summary(landed: Sequence[Landed]) -> dict[str, Any]:

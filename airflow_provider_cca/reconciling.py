@@ -28,10 +28,11 @@ from airflow_provider_cca.tasks import CcaLandingOperator
 
 if TYPE_CHECKING:
     from airflow_provider_cca.client import CcaClient
-    from airflow_provider_cca.healing import Healing, Window
+    from airflow_provider_cca.healing import Healing
     from airflow_provider_cca.retry import Retry
     from airflow_provider_cca.snapshot import Snapshot
     from airflow_provider_cca.store import Store
+    from airflow_provider_cca.windows import Window
 
 log = logging.getLogger(__name__)
 
@@ -147,7 +148,7 @@ class CcaReconcileOperator(CcaLandingOperator):
         return None
 
     def _windows(self, client: CcaClient, healing: Healing) -> list[Window]:
-        from airflow_provider_cca.healing import Window
+        from airflow_provider_cca.windows import Window
 
         today = healing.now.date()
         first = today - timedelta(days=_number("lookback_days", self.lookback_days, 1, RETENTION_DAYS))

@@ -19,7 +19,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from airflow_provider_cca.coverage import Comparison, Coverage, Held, State, summed
 from airflow_provider_cca.entries import stored
 from airflow_provider_cca.errors import StillProcessing
-from airflow_provider_cca.healing import Healing, Window, listed
+from airflow_provider_cca.healing import Healing
 from airflow_provider_cca.inventory import Inventory, Verify
 from airflow_provider_cca.keys import folder_of
 from airflow_provider_cca.manifest import MANIFEST_NAME, LandedFile, Manifest
@@ -28,6 +28,7 @@ from airflow_provider_cca.reports import REPORTS, Grain
 from airflow_provider_cca.retry import Retry
 from airflow_provider_cca.snapshot import Snapshot, gaps_within, without_user
 from airflow_provider_cca.store import FsspecStore, Store
+from airflow_provider_cca.windows import Window, listed
 
 ZIPS = Scope(REPORTS["cdr_compressed"])
 NOW = datetime(2026, 11, 25, 10, tzinfo=UTC)

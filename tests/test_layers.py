@@ -39,6 +39,7 @@ PLAIN = (
         "coverage",
         "snapshot",
         "inventory",
+        "windows",
         "healing",
     ),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from hashlib import md5
 from pathlib import Path
 from types import SimpleNamespace
@@ -456,3 +457,24 @@ def test_a_file_created_on_another_date_lands_under_its_own(sim, run, day, tmp_p
     assert json.loads((folder / f"creation_date={other.to_date_string()}/_manifest.json").read_bytes())[
         "files"
     ]
+
+
+@pytest.mark.cca_simulator(days=40, quirks=False)
+def test_a_date_of_a_range_that_cannot_be_listed_holds_back_itself_alone(sim, run, tmp_path) -> None:
+    first, bad, last = (str(sim.world.today - timedelta(days=back)) for back in (30, 12, 1))
+    spoilt = {file.id for file in sim.truth("cdr_compressed", bad, bad)}
+
+    def edit(asked: Any, answer: dict[str, Any]) -> dict[str, Any]:
+        items = [{**i, "checksum": None} if i.get("id") in spoilt else i for i in answer.get("items", ())]
+        return {**answer, "items": items} if "items" in answer else answer
+
+    sim.edit_answer = edit
+    operator = CcaToObjectStorageOperator(
+        task_id="t", report="cdr_compressed", partition=first, partition_end=last, destination=str(tmp_path)
+    )
+    with pytest.raises(AirflowFailException, match=rf"PartlyLanded: 1 partitions .* cdr_compressed {bad}\."):
+        run(operator)
+    assert landed(tmp_path) == truth(sim, "cdr_compressed", first, last) - truth(
+        sim, "cdr_compressed", bad, bad
+    )
+    assert not (tmp_path / f"cdr_compressed/creation_date={bad}").exists()

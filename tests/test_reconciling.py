@@ -476,3 +476,28 @@ def test_arguments_may_be_templates(sim: Simulator, run: Any, tmp_path: Path) ->
     ]
     assert {gap["site"] for gap in snapshot(tmp_path)["gaps"]} == {site, None}
     assert sim.count(call="download") == 0
+
+
+def spoil_entries(sim: Simulator, day: str) -> None:
+    """From now on the server lists the zips of a date without a checksum."""
+    ids = {file.id for file in sim.truth(ZIPS, day, day)}
+
+    def edit(asked: Any, answer: dict[str, Any]) -> dict[str, Any]:
+        items = [{**i, "checksum": None} if i.get("id") in ids else i for i in answer.get("items", ())]
+        return {**answer, "items": items} if "items" in answer else answer
+
+    sim.edit_answer = edit
+
+
+@pytest.mark.cca_simulator(days=365, recovered=False, quirks=False)
+def test_an_entry_that_cannot_be_read_holds_back_its_own_date_alone(
+    sim: Simulator, reconcile: Reconcile, tmp_path: Path
+) -> None:
+    """The window is halved until the date is found: 19 listings for a year."""
+    spoil_entries(sim, ago(200))
+    with pytest.raises(AirflowFailException, match=rf"1 could not be listed.*{ZIPS} {ago(200)}.*checksum"):
+        reconcile(lookback_days=364)
+    (row,) = snapshot(tmp_path)["rows"]
+    assert {cell["partition"] for cell in row["partitions"] if cell["state"] != "landed"} == {ago(200)}
+    assert len(objects(tmp_path)) == 364
+    assert sim.count(call="list") <= 20
