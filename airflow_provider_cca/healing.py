@@ -76,11 +76,10 @@ class Healing:
         wanted.sort(key=lambda one: self._urgency(one.scope, one.partition))
         if not wanted:
             return
-        with ThreadPoolExecutor(self.workers, thread_name_prefix="cca-healing") as pool:
-            list(pool.map(self._withdraw, wanted))
         try:
             self.landing = Landing(self.inventory.store, self._counted, self.retry, self.workers)
-            self.landing.land({(one.scope, one.partition): list(one.listed or ()) for one in wanted})
+            files = {(one.scope, one.partition): list(one.listed or ()) for one in wanted}
+            self.landing.land(files, {one.folder: one.broken() for one in wanted})
         except (Closed, DestinationUnusable):
             raise
         except CcaError:
@@ -141,16 +140,14 @@ class Healing:
         found = self.coverages[scope, partition]
         return not found.missing, str(found.expires_on), partition, str(scope)
 
-    def _withdraw(self, one: Comparison) -> None:
-        if broken := one.broken():
-            self.inventory.withdraw(one.folder, broken)
-
     def _counted(self, file: RemoteFile) -> Generator[bytes]:
         self._fetched.add(file)
         return self._fetch(file)
 
     def _look_again(self, landed: Sequence[Comparison]) -> None:
         folders = [one.folder for one in landed]
+        for whole in self.landing.landed if self.landing else ():
+            self.inventory.trust(folder_of(whole.scope, whole.partition))
         with ThreadPoolExecutor(self.workers) as pool:
             self.inventory.look_again(folders, pool)
             for one, held in zip(landed, pool.map(self.inventory.held, folders), strict=True):

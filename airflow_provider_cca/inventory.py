@@ -7,17 +7,14 @@ content is to be read.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import Executor
-from dataclasses import replace
-from datetime import UTC, datetime
 from enum import StrEnum
 
 from airflow_provider_cca.coverage import Held
 from airflow_provider_cca.entries import StoredObject
 from airflow_provider_cca.errors import DestinationUnusable
 from airflow_provider_cca.manifest import MANIFEST_NAME, LandedFile, Manifest
-from airflow_provider_cca.models import iso
 from airflow_provider_cca.retry import Retry
 from airflow_provider_cca.store import Store
 
@@ -39,10 +36,14 @@ class Inventory:
     """What was found in a store, folder by folder.
 
     :param retry: How often, and with what waits, the store is asked.
+    :param doubted: Folders whose objects are read whatever `verify` says, unless it is SIZE: something there
+        was found to have changed before, and nobody knows whether it has been put right.
     """
 
-    def __init__(self, store: Store, retry: Retry, verify: Verify = Verify.CHANGED) -> None:
-        self.store, self.retry, self.verify = store, retry, verify
+    def __init__(
+        self, store: Store, retry: Retry, verify: Verify = Verify.CHANGED, doubted: Collection[str] = ()
+    ) -> None:
+        self.store, self.retry, self.verify, self.doubted = store, retry, verify, doubted
         self._folders: dict[str, Mapping[str, StoredObject]] = {}
         self._changed: set[tuple[str, str]] = set()
 
@@ -69,19 +70,9 @@ class Inventory:
         whole = (entry.key for entry in manifest.files if self._is_whole(folder, entry, written))
         return Held(manifest, frozenset(whole))
 
-    def withdraw(self, folder: str, keys: set[str]) -> None:
-        """Take files out of a manifest that are not there as it says, so that they are landed anew.
-
-        From then on nobody takes a changed object for what was landed. The object itself is left alone.
-        """
-        with self.store.lock(folder):
-            manifest = self._manifest(folder)
-            if manifest is None:
-                return
-            files = tuple(entry for entry in manifest.files if entry.key not in keys)
-            content = replace(manifest, files=files, written_at=iso(datetime.now(UTC))).to_json()
-            self.retry.call(lambda: self.store.write(f"{folder}/{MANIFEST_NAME}", content))
-        self._changed -= {(folder, key) for key in keys}
+    def trust(self, folder: str) -> None:
+        """Forget what had changed there: a landing has put it right since."""
+        self._changed = {(inside, key) for inside, key in self._changed if inside != folder}
 
     def _manifest(self, folder: str) -> Manifest | None:
         try:
@@ -95,17 +86,22 @@ class Inventory:
         found = self._folders[folder].get(entry.key)
         if found is None or found.size != entry.size or (folder, entry.key) in self._changed:
             return False
-        if not self._is_doubtful(entry, found, written) or self._md5(f"{folder}/{entry.key}") == entry.md5:
+        if (
+            not self._is_doubtful(folder, entry, found, written)
+            or self._md5(f"{folder}/{entry.key}") == entry.md5
+        ):
             return True
         log.warning("%s/%s is no longer what was landed", folder, entry.key)
         self._changed.add((folder, entry.key))
         return False
 
-    def _is_doubtful(self, entry: LandedFile, found: StoredObject, written: float) -> bool:
+    def _is_doubtful(self, folder: str, entry: LandedFile, found: StoredObject, written: float) -> bool:
         """Whether its content has to be read; what the listing says of it costs nothing."""
         if self.verify is Verify.SIZE or found.md5 == entry.md5:
             return False
-        return self.verify is Verify.CONTENT or found.md5 is not None or found.modified > written
+        if self.verify is Verify.CONTENT or folder in self.doubted:
+            return True
+        return found.md5 is not None or found.modified > written
 
     def _md5(self, key: str) -> str | None:
         try:

@@ -11,7 +11,7 @@ import hashlib
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -163,13 +163,21 @@ class Landing:
         self.landed: list[Landed] = []
         """The partitions that are whole by now, in any order, also when others fail."""
         self._level = logging.INFO
+        self._changed: Mapping[str, Set[str]] = {}
 
-    def land(self, partitions: Mapping[tuple[Scope, Partition], Sequence[RemoteFile]]) -> list[Landed]:
+    def land(
+        self,
+        partitions: Mapping[tuple[Scope, Partition], Sequence[RemoteFile]],
+        changed: Mapping[str, Set[str]] | None = None,
+    ) -> list[Landed]:
         """Land the files of each partition; its manifest is written as soon as the last of them is there.
+
+        :param changed: By folder, the keys of objects that are known to be no longer what was landed.
 
         Raises PartlyLanded when files failed: all the others have landed, and a partition with a failed
         file has no new manifest.
         """
+        self._changed = changed or {}
         if len(partitions) > MANY_TO_LOG:
             self._level = logging.DEBUG
         pool = ThreadPoolExecutor(self.workers, thread_name_prefix="cca-landing")
@@ -216,6 +224,7 @@ class Landing:
             known = listed[scope].get(folder, {}) if scope in listed else None
             plan.before, plan.present = self._look(folder, known)
             self.store.sweep(folder, plan.present)
+            plan.present = _without(plan.present, self._changed.get(folder, ()))
             plan.wanted = assign_keys(files, plan.before.files if plan.before else ())
         return plan
 
@@ -294,7 +303,8 @@ class Landing:
 
     def _finish(self, plan: _Plan) -> Landed:
         entries = plan.entries()
-        if plan.before is None or plan.before.files != entries:
+        # Also when it says the same: an object that is newer than its manifest is taken for changed.
+        if plan.before is None or plan.before.files != entries or plan.downloaded:
             entries = self._write_manifest(plan, entries)
         size, key = sum(entry.size for entry in entries), f"{plan.folder}/{MANIFEST_NAME}"
         log.log(
@@ -408,6 +418,10 @@ def _manifest_of(scope: Scope, partition: Partition, entries: Iterable[LandedFil
     facts = {scope.report.partition_key: str(partition), "site": scope.site, "level": scope.level}
     described = {name: value for name, value in facts.items() if value}
     return Manifest(scope.report.name, described, tuple(entries), iso(datetime.now(UTC)))
+
+
+def _without(present: Mapping[str, int], keys: Collection[str]) -> Mapping[str, int]:
+    return {name: size for name, size in present.items() if name not in keys} if keys else present
 
 
 def _by_key(entries: Iterable[LandedFile]) -> tuple[LandedFile, ...]:

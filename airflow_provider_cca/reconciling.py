@@ -127,12 +127,15 @@ class CcaReconcileOperator(CcaLandingOperator):
     def _healing(self, client: CcaClient, store: Store) -> Healing:
         from airflow_provider_cca.healing import Healing
         from airflow_provider_cca.inventory import Inventory, Verify
+        from airflow_provider_cca.keys import folder_of
 
         retry, workers = client.session.retry, client.config.max_connections + PUBLISHING_WORKERS
-        inventory = Inventory(store, retry, Verify(self.verify))
-        return Healing(
-            inventory, client.files, client.download, retry, workers, _snapshot_before(store, retry)
-        )
+        before = _snapshot_before(store, retry)
+        # A change that one run finds and cannot put right must not pass for whole in the next, which may look
+        # less hard.
+        doubted = {folder_of(*place) for place, gap in before.gaps.items() if gap.missing}
+        inventory = Inventory(store, retry, Verify(self.verify), doubted)
+        return Healing(inventory, client.files, client.download, retry, workers, before)
 
     def _heal(self, client: CcaClient, healing: Healing) -> CcaError | None:
         """Land; what failed for some of the files, when all the others have landed."""

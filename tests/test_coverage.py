@@ -351,14 +351,6 @@ def test_what_a_store_says_otherwise_is_taken_for_nothing(odd) -> None:
     assert stored({"size": None, **odd}) == (0, 0.0, None)
 
 
-def test_a_file_that_is_withdrawn_is_no_longer_named_and_its_object_stays(tmp_path) -> None:
-    store = Store.at(tmp_path)
-    folder = partition_in(store, ("a", b"aa"), ("b", b"bb"))
-    Inventory(store, Retry(Event())).withdraw(folder, {"a"})
-    assert whole(store, Verify.CONTENT) == {"b"}
-    assert set(store.sizes(folder)) == {"a", "b", MANIFEST_NAME}
-
-
 def test_a_listing_of_a_memory_store_tells_sizes_and_times() -> None:
     store = FsspecStore(MemoryFileSystem(), "/coverage")
     before = time.time()

@@ -16,9 +16,13 @@ from conftest import today, tree
 from s3 import BUCKET
 
 from airflow_provider_cca.compat import AirflowFailException
-from airflow_provider_cca.errors import ExpiresSoon, InvalidArgument, PartlyLanded
+from airflow_provider_cca.errors import ExpiresSoon, InvalidArgument, NotLanded, PartlyLanded, WrongChecksum
 from airflow_provider_cca.manifest import MANIFEST_NAME
-from airflow_provider_cca.operators import CcaReconcileOperator, CcaToObjectStorageOperator
+from airflow_provider_cca.operators import (
+    CcaExtractOperator,
+    CcaReconcileOperator,
+    CcaToObjectStorageOperator,
+)
 from airflow_provider_cca.simulator import Simulator, Status, StillProcessing, WrongBytes
 
 ALL = ["cdr", "cdr_compressed", "peak_port_daily", "peak_port_monthly"]
@@ -501,3 +505,34 @@ def test_an_entry_that_cannot_be_read_holds_back_its_own_date_alone(
     assert {cell["partition"] for cell in row["partitions"] if cell["state"] != "landed"} == {ago(200)}
     assert len(objects(tmp_path)) == 364
     assert sim.count(call="list") <= 20
+
+
+@pytest.mark.cca_simulator(days=20, recovered=False)
+@pytest.mark.parametrize("damage", [spoil_objects, delete_objects, cut_objects], ids=lambda d: d.__name__)
+def test_a_damaged_day_that_cannot_be_healed_is_never_shown_as_empty_or_whole(
+    sim: Simulator, reconcile: Reconcile, run: Any, day: str, tmp_path: Path, damage: Callable[[Path], None]
+) -> None:
+    """Its manifest names the file, so whoever reads the day finds that it is not there as it should be."""
+    reconcile()
+    damage(folder(tmp_path, day))
+    sim.inject(Status(500), "download", times=None)
+    with pytest.raises(PartlyLanded):
+        reconcile()
+    (gap,) = snapshot(tmp_path)["gaps"]
+    assert (gap["partition"], gap["state"]) == (day, "missing")
+    assert json.loads((folder(tmp_path, day) / MANIFEST_NAME).read_bytes())["files"]
+    place = str(tmp_path)
+    with pytest.raises((NotLanded, WrongChecksum)):
+        run(CcaExtractOperator(task_id="x", source=place, destination=place, partition=day))
+
+
+def test_a_change_that_was_found_and_not_healed_is_found_again_by_a_run_that_looks_less_hard(
+    sim: Simulator, reconcile: Reconcile, day: str, tmp_path: Path
+) -> None:
+    reconcile()
+    path = objects(folder(tmp_path, day))[0]
+    times = path.stat()
+    spoil(path)
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert reconcile(verify="content", dry_run=True)["still_missing"] == 1
+    assert reconcile()["downloaded"] == 1
