@@ -57,6 +57,7 @@ class Landed:
     :param files: Files that the manifest names.
     :param bytes: Their bytes.
     :param downloaded: How many of them this landing had to download.
+    :param written: Whether it wrote the manifest; if not, all was there already.
     """
 
     scope: Scope
@@ -65,6 +66,7 @@ class Landed:
     files: int
     bytes: int
     downloaded: int
+    written: bool = True
 
 
 @dataclass
@@ -304,7 +306,8 @@ class Landing:
     def _finish(self, plan: _Plan) -> Landed:
         entries = plan.entries()
         # Also when it says the same: an object that is newer than its manifest is taken for changed.
-        if plan.before is None or plan.before.files != entries or plan.downloaded:
+        written = plan.before is None or plan.before.files != entries or plan.downloaded > 0
+        if written:
             entries = self._write_manifest(plan, entries)
         size, key = sum(entry.size for entry in entries), f"{plan.folder}/{MANIFEST_NAME}"
         log.log(
@@ -316,7 +319,7 @@ class Landing:
             size,
             plan.downloaded,
         )
-        return Landed(plan.scope, plan.partition, key, len(entries), size, plan.downloaded)
+        return Landed(plan.scope, plan.partition, key, len(entries), size, plan.downloaded, written)
 
     def _write_manifest(self, plan: _Plan, ours: Sequence[LandedFile]) -> tuple[LandedFile, ...]:
         """Write our entries, and those that another task has put there since we looked."""

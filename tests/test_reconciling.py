@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 from conftest import today, tree
 from s3 import BUCKET
+from test_assets import Events
 
+from airflow_provider_cca.assets import cca_landings
 from airflow_provider_cca.compat import AirflowFailException
 from airflow_provider_cca.errors import ExpiresSoon, InvalidArgument, NotLanded, PartlyLanded, WrongChecksum
 from airflow_provider_cca.manifest import MANIFEST_NAME
@@ -536,3 +538,30 @@ def test_a_change_that_was_found_and_not_healed_is_found_again_by_a_run_that_loo
     os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
     assert reconcile(verify="content", dry_run=True)["still_missing"] == 1
     assert reconcile()["downloaded"] == 1
+
+
+def told(run: Any, root: Path, report: Any = ZIPS, **arguments: Any) -> dict[str, list[str]]:
+    """By asset, the folders that the events of a reconciliation are about."""
+    events, where = Events(), {"destination": str(root), "lookback_days": 10, "outlets": [cca_landings()]}
+    operator = CcaReconcileOperator(task_id="t", report=report, **{**where, **arguments})
+    try:
+        run(operator, outlet_events=events)
+    except (PartlyLanded, ExpiresSoon):
+        return {}  # as Airflow drops the events of a task that fails
+    found = events[cca_landings()].asset_alias_events
+    return {
+        event.dest_asset_key.name: sorted(Path(path).parent.name for path in event.extra["manifests"])
+        for event in found
+    }
+
+
+def test_what_had_landed_without_a_manifest_is_announced_when_it_gets_one(
+    sim: Simulator, reconcile: Reconcile, run: Any, day: str, tmp_path: Path
+) -> None:
+    """As after a landing that was killed before its manifest."""
+    reconcile(lookback_days=10)
+    delete_manifest(folder(tmp_path, day))
+    sim.requests.clear()
+    assert told(run, tmp_path) == {"cca/cdr_compressed": [f"creation_date={day}"]}
+    assert sim.count(call="download") == 0
+    assert told(run, tmp_path) == {}
