@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import Context
 
 from airflow_provider_cca.arguments import is_open
-from airflow_provider_cca.assets import announce_each
 from airflow_provider_cca.destinations import PUBLISHING_WORKERS
 from airflow_provider_cca.errors import (
     CcaError,
@@ -103,8 +102,8 @@ class CcaReconcileOperator(CcaLandingOperator):
             if not dry_run:
                 self._raise_alarm(healing, failed)
             _raise_failures(healing, failed)
-        if healing.landing:
-            announce_each(context, self.outlets, str(self.destination), healing.landing.landed)
+        if not dry_run:
+            self.announce_each(context, healing.landing.landed if healing.landing else [])
         return {**counts(healing), "snapshot": self.url(key)}
 
     def _check(self) -> None:

@@ -35,6 +35,7 @@ PLAIN = (
         "s3_store",
         "progress",
         "landing",
+        "unannounced",
         "unpacking",
         "coverage",
         "snapshot",
@@ -68,7 +69,7 @@ DOCS = {"__init__", "rendered", "app"}
 TALKING = {"client", "session", "sockets", "faults"}
 KEEPING = {
     *("landing", "unpacking", "archives", "store", "s3_store", "keys", "manifest"),
-    *("inventory", "healing"),
+    *("inventory", "healing", "unannounced"),
 }
 
 

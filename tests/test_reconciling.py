@@ -565,3 +565,62 @@ def test_what_had_landed_without_a_manifest_is_announced_when_it_gets_one(
     assert told(run, tmp_path) == {"cca/cdr_compressed": [f"creation_date={day}"]}
     assert sim.count(call="download") == 0
     assert told(run, tmp_path) == {}
+
+
+@pytest.mark.cca_simulator(days=40, recovered=False)
+def test_what_a_failed_attempt_has_landed_is_announced_by_the_next_that_succeeds(
+    sim: Simulator, run: Any, tmp_path: Path
+) -> None:
+    """Also when a third run comes in between which fails: and then no more."""
+    both = [ZIPS, "peak_port_daily"]
+    sim.inject(Status(500), "/v1/peakport/daily", times=None)
+    assert told(run, tmp_path, both) == {}
+    assert len(objects(tmp_path)) > 10
+    assert told(run, tmp_path, both) == {}
+    sim.faults.clear()
+    levels = {f"cca/peak_port_daily/level={level}" for level in ("site", "customer", "partner")}
+    found = told(run, tmp_path, both)
+    assert found.keys() == {"cca/cdr_compressed", *levels}
+    assert found["cca/cdr_compressed"] == [f"creation_date={ago(back)}" for back in range(10, -1, -1)]
+    assert told(run, tmp_path, both) == {}
+
+
+@pytest.mark.cca_simulator(days=40, recovered=False)
+def test_a_dry_run_leaves_what_is_to_be_announced(sim: Simulator, run: Any, day: str, tmp_path: Path) -> None:
+    sim.inject(Status(500), f"/{sim.truth(ZIPS, day, day)[0].id}$", times=None)
+    assert told(run, tmp_path) == {}
+    sim.faults.clear()
+    assert told(run, tmp_path, dry_run=True) == {}
+    assert len(told(run, tmp_path)["cca/cdr_compressed"]) == 11
+
+
+@pytest.mark.cca_simulator(days=40, recovered=False)
+def test_a_range_that_failed_in_part_is_announced_as_a_whole_when_it_succeeds(
+    sim: Simulator, run: Any, day: str, tmp_path: Path
+) -> None:
+    def land() -> Events:
+        events, where = Events(), {"destination": str(tmp_path), "outlets": [cca_landings()]}
+        span = {"partition": ago(10), "partition_end": ago(1)}
+        run(CcaToObjectStorageOperator(task_id="t", report=ZIPS, **span, **where), outlet_events=events)
+        return events
+
+    sim.inject(Status(500), f"/{sim.truth(ZIPS, day, day)[0].id}$", times=None)
+    with pytest.raises(PartlyLanded):
+        land()
+    sim.faults.clear()
+    (event,) = land()[cca_landings()].asset_alias_events
+    assert len(event.extra["manifests"]) == 10
+
+
+@pytest.mark.cca_simulator(days=40, recovered=False)
+@pytest.mark.parametrize("body", [b"", b"{}", b"[1]", b'[{"report": "none"}]'])
+def test_a_damaged_list_of_what_is_to_be_announced_stops_nothing(
+    sim: Simulator, run: Any, tmp_path: Path, body: bytes
+) -> None:
+    bad = sim.truth(ZIPS, ago(2), ago(2))[0]
+    sim.inject(Status(500), f"/{bad.id}$", times=None)
+    told(run, tmp_path)
+    sim.faults.clear()
+    (kept,) = (tmp_path / "_unannounced").iterdir()
+    kept.write_bytes(body)
+    assert told(run, tmp_path) == {"cca/cdr_compressed": [f"creation_date={ago(2)}"]}
