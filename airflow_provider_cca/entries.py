@@ -25,6 +25,13 @@ class StoredObject(NamedTuple):
     modified: float = 0.0
     md5: str | None = None
 
+    def is_doubtful(self, md5: str, written: float) -> bool:
+        """Whether only its content can tell that it still has this MD5.
+
+        :param written: When a manifest vouched for it, in seconds since 1970.
+        """
+        return self.md5 != md5 and (self.md5 is not None or self.modified > written)
+
 
 def stored(entry: Mapping[str, Any]) -> StoredObject:
     """From an entry of fsspec's `find` or `ls` with details."""

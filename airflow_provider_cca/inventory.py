@@ -101,7 +101,7 @@ class Inventory:
             return False
         if self.verify is Verify.CONTENT or folder in self.doubted:
             return True
-        return found.md5 is not None or found.modified > written
+        return found.is_doubtful(entry.md5, written)
 
     def _md5(self, key: str) -> str | None:
         try:

@@ -99,6 +99,12 @@ class _Plan:
         vouched = known is not None and (known.size, known.md5) == (file.size, file.md5)
         return vouched and self.present.get(key) == file.size
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing is to be done, as seen by names and sizes."""
+        whole = all(self._is_whole(file, key) for file, key in self.wanted)
+        return whole and self.before is not None and self.before.files == self.entries()
+
     def entries(self) -> tuple[LandedFile, ...]:
         """What the manifest is to hold: what is wanted, and what earlier landings left here that the listing
         no longer names, as after its 365 days."""
@@ -228,7 +234,24 @@ class Landing:
             self.store.sweep(folder, plan.present)
             plan.present = _without(plan.present, self._changed.get(folder, ()))
             plan.wanted = assign_keys(files, plan.before.files if plan.before else ())
+            if plan.before and not plan.is_settled:
+                plan.present = _without(plan.present, self._overwritten(folder, plan.before))
         return plan
+
+    def _overwritten(self, folder: str, manifest: Manifest) -> set[str]:
+        """Keys of objects that were written after their manifest, and are not what it says.
+
+        A new manifest would be newer than they are, and nobody would look at them again.
+        """
+        objects = self.retry.call(lambda: self.store.objects_below(folder)).get(folder, {})
+        written = objects[MANIFEST_NAME].modified if MANIFEST_NAME in objects else 0.0
+        return {
+            entry.key
+            for entry in manifest.files
+            if entry.key in objects
+            and objects[entry.key].is_doubtful(entry.md5, written)
+            and not self._holds(f"{folder}/{entry.key}", entry.md5)
+        }
 
     def _look(
         self, folder: str, present: Mapping[str, int] | None = None

@@ -624,3 +624,21 @@ def test_a_damaged_list_of_what_is_to_be_announced_stops_nothing(
     (kept,) = (tmp_path / "_unannounced").iterdir()
     kept.write_bytes(body)
     assert told(run, tmp_path) == {"cca/cdr_compressed": [f"creation_date={ago(2)}"]}
+
+
+@pytest.mark.cca_simulator(days=40, recovered=False)
+@pytest.mark.parametrize("many", [False, True], ids=["alone", "with others"])
+def test_a_manifest_that_is_written_anew_vouches_for_nothing_that_was_overwritten(
+    sim: Simulator, reconcile: Reconcile, run: Any, day: str, tmp_path: Path, many: bool
+) -> None:
+    """The daily landing of a recovered file looks at sizes alone, but for what is newer than its manifest."""
+    reconcile()
+    (path,) = objects(folder(tmp_path, day))
+    whole = path.read_bytes()
+    spoil(path)
+    sim.world.add(ZIPS, day, b"recovered", name="recovered.zip")
+    where, first = {"report": ZIPS, "destination": str(tmp_path)}, ago(10) if many else day
+    run(CcaToObjectStorageOperator(task_id="x", partition=first, partition_end=day, **where))
+    assert path.read_bytes() == whole
+    assert (folder(tmp_path, day) / "recovered.zip").read_bytes() == b"recovered"
+    assert sim.count(call="download") == 21 + 2
