@@ -154,7 +154,8 @@ class CcaToObjectStorageOperator(CcaLandingOperator):
     :param destination: Where to: a path, or a URL such as s3://aws_default@bucket/cca (templated).
     :param partition: Creation date YYYY-MM-DD, or month YYYY-MM, in UTC (templated). None means the run's
         param `partition`, else its partition key, its logical date, or the date it runs after.
-    :param partition_end: The last of a range, included (templated).
+    :param partition_end: The last of a range, included (templated). A range of which the server has deleted
+        the beginning lands from the oldest date that it still has.
     :param site: The site, or a list of sites, for report "cdr" (templated). A site that fails does not hold
         back the others: they land, and the task then fails and names it.
     :param level: "site", "customer" or "partner", for peak-port reports (templated).
@@ -185,8 +186,7 @@ class CcaToObjectStorageOperator(CcaLandingOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         with self.connected() as client:
             report = report_named(self.report)
-            asked = partitions_of_run(context, report, self.partition, self.partition_end)
-            asked.check_retention()
+            asked = partitions_of_run(context, report, self.partition, self.partition_end).still_there()
             scopes = [Scope(report, site, self.level or None) for site in self._sites()]
             listing, spoilt = self._listed(client, scopes, asked)
             if not listing.scopes:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn
 
@@ -13,6 +14,8 @@ from airflow_provider_cca.compat import AirflowFailException, AirflowSkipExcepti
 from airflow_provider_cca.errors import InvalidArgument, OutsideRetention
 from airflow_provider_cca.models import Partition, RemoteFile
 from airflow_provider_cca.reports import REPORTS, RETENTION_DAYS, Grain, Report
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,19 @@ class Asked:
             self.refuse(f"{self.first} cannot be landed any more: {reason}")
         if not self.last.begun(now):
             self.refuse(f"{self.last} cannot be landed yet: in UTC it is {now:%Y-%m-%d}")
+
+    def still_there(self) -> Asked:
+        """Without the beginning of a range of which the server has deleted everything.
+
+        A range that begins on the oldest day of all would else fail for good when midnight passes in UTC
+        before it has landed. Raises as `check_retention` does when that leaves nothing.
+        """
+        oldest = Partition.of(datetime.now(UTC).date() - timedelta(days=RETENTION_DAYS), self.first.grain)
+        asked = replace(self, first=min(max(self.first, oldest), self.last))
+        asked.check_retention()
+        if asked.first != self.first:
+            log.warning("%s to %s begins with %s: what is older is gone", self.first, self.last, asked.first)
+        return asked
 
     def may_be_empty(self, partition: Partition, listed: Sequence[RemoteFile]) -> bool:
         """Whether a listing without files of this partition means that there never were any.

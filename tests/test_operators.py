@@ -478,3 +478,14 @@ def test_a_date_of_a_range_that_cannot_be_listed_holds_back_itself_alone(sim, ru
         sim, "cdr_compressed", bad, bad
     )
     assert not (tmp_path / f"cdr_compressed/creation_date={bad}").exists()
+
+
+@pytest.mark.cca_simulator(days=365, recovered=False, quirks=False)
+def test_a_range_whose_beginning_has_expired_lands_what_is_left(sim, run, tmp_path) -> None:
+    """As one of 365 days that is still at work when midnight passes in UTC."""
+    first, oldest, last = (str(sim.world.today - timedelta(days=back)) for back in (367, 365, 360))
+    operator = CcaToObjectStorageOperator(
+        task_id="t", report="cdr_compressed", partition=first, partition_end=last, destination=str(tmp_path)
+    )
+    assert run(operator)["partition"] == oldest
+    assert landed(tmp_path) == truth(sim, "cdr_compressed", oldest, last)
