@@ -14,6 +14,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import NamedTuple
 
+from airflow_provider_cca.errors import CcaError
 from airflow_provider_cca.keys import assign_keys, folder_of
 from airflow_provider_cca.manifest import LandedFile, Manifest
 from airflow_provider_cca.models import Partition, RemoteFile, Scope
@@ -36,7 +37,7 @@ class State(StrEnum):
     LOST = "lost"
     """What has not landed can no longer be had."""
     UNKNOWN = "unknown"
-    """The server could not be asked, is still at work, or had deleted it all before we asked."""
+    """Server or store could not be asked, or the server is still at work, or had deleted it all before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +86,12 @@ class Held:
 
     :param manifest: None when there is none, or it is damaged.
     :param whole: Keys that the manifest names and that are there as it says.
+    :param error: Why nothing can be said of it, if the store did not let itself be read.
     """
 
     manifest: Manifest | None = None
     whole: frozenset[str] = frozenset()
+    error: CcaError | None = None
 
     @property
     def files(self) -> Sequence[LandedFile]:
@@ -106,7 +109,7 @@ class _File(NamedTuple):
 class Comparison:
     """One partition: what the server lists, beside what the store holds.
 
-    :param listed: None when the server could not be asked.
+    :param listed: None when the server, or the store, could not be asked.
     """
 
     scope: Scope

@@ -16,7 +16,6 @@ from airflow_provider_cca.coverage import Comparison, Coverage, State
 from airflow_provider_cca.errors import (
     CcaError,
     Closed,
-    DestinationUnusable,
 )
 from airflow_provider_cca.inventory import Inventory
 from airflow_provider_cca.keys import folder_of
@@ -58,14 +57,30 @@ class Healing:
         asking = ThreadPoolExecutor(self.workers, thread_name_prefix="cca-listing")
         reading = ThreadPoolExecutor(self.workers, thread_name_prefix="cca-inventory")
         try:
-            for report in dict.fromkeys(window.scope.report.name for window in windows):
-                self.inventory.look(report)
-            for window, answer in self._answers(windows, asking):
+            unseen = self._look_at_store(windows)
+            for window in windows:
+                if error := unseen.get(window.scope.report.name):
+                    self._compare(window, Listed({}, dict.fromkeys(window.partitions, error)), reading)
+            seen = [window for window in windows if window.scope.report.name not in unseen]
+            for window, answer in self._answers(seen, asking):
                 self._compare(window, self._taken(window, answer), reading)
         finally:
             for pool in (asking, reading):
                 pool.shutdown(wait=False, cancel_futures=True)
         self.complete = sum(one.state is State.LANDED for one in self.coverages.values())
+
+    def _look_at_store(self, windows: Iterable[Window]) -> dict[str, CcaError]:
+        """What of it could not be listed, by report."""
+        unseen: dict[str, CcaError] = {}
+        for report in dict.fromkeys(window.scope.report.name for window in windows):
+            try:
+                self.inventory.look(report)
+            except Closed:
+                raise
+            except CcaError as error:
+                log.warning("%s", error)
+                unseen[report] = self.failures[f"{report} in the store"] = error
+        return unseen
 
     def heal(self) -> None:
         """Land what is missing or different, nearest deadline first, and look at it again.
@@ -80,7 +95,7 @@ class Healing:
             self.landing = Landing(self.inventory.store, self._counted, self.retry, self.workers)
             files = {(one.scope, one.partition): list(one.listed or ()) for one in wanted}
             self.landing.land(files, {one.folder: one.broken() for one in wanted})
-        except (Closed, DestinationUnusable):
+        except Closed:
             raise
         except CcaError:
             self._look_again(wanted)
@@ -124,7 +139,11 @@ class Healing:
         partitions = sorted({*window.partitions, *found.files})
         folders = [folder_of(window.scope, partition) for partition in partitions]
         for partition, held in zip(partitions, pool.map(self.inventory.held, folders), strict=True):
-            self._judge(Comparison(window.scope, partition, found.of(partition), held, self.now))
+            listed = found.of(partition)
+            if held.error:
+                self.failures[f"{window.scope} {partition} in the store"] = held.error
+                listed = None
+            self._judge(Comparison(window.scope, partition, listed, held, self.now))
 
     def _judge(self, one: Comparison) -> None:
         place = one.scope, one.partition

@@ -13,7 +13,7 @@ from enum import StrEnum
 
 from airflow_provider_cca.coverage import Held
 from airflow_provider_cca.entries import StoredObject
-from airflow_provider_cca.errors import DestinationUnusable
+from airflow_provider_cca.errors import CcaError, Closed, DestinationUnusable
 from airflow_provider_cca.manifest import MANIFEST_NAME, LandedFile, Manifest
 from airflow_provider_cca.retry import Retry
 from airflow_provider_cca.store import Store
@@ -55,13 +55,28 @@ class Inventory:
         """List these folders anew, after a landing: what it wrote it has verified."""
 
         def sizes(folder: str) -> tuple[str, dict[str, StoredObject]]:
-            found = self.retry.call(lambda: self.store.sizes(folder))
+            try:
+                found = self.retry.call(lambda: self.store.sizes(folder))
+            except Closed:
+                raise
+            except CcaError as error:
+                log.warning("%s", error)
+                found = {}
             return folder, {name: StoredObject(size) for name, size in found.items()}
 
         self._folders |= dict(pool.map(sizes, folders))
 
     def held(self, folder: str) -> Held:
-        """The manifest of a partition, and which of its files are whole."""
+        """The manifest of a partition, and which of its files are whole; or why that cannot be told."""
+        try:
+            return self._held(folder)
+        except Closed:
+            raise
+        except CcaError as error:
+            log.warning("%s", error)
+            return Held(error=error)
+
+    def _held(self, folder: str) -> Held:
         objects = self._folders.get(folder, {})
         manifest = self._manifest(folder) if MANIFEST_NAME in objects else None
         if manifest is None:
@@ -76,9 +91,15 @@ class Inventory:
 
     def _manifest(self, folder: str) -> Manifest | None:
         try:
-            return Manifest.from_json(self.retry.call(lambda: self.store.read(f"{folder}/{MANIFEST_NAME}")))
+            content = self.retry.call(lambda: self.store.read(f"{folder}/{MANIFEST_NAME}"))
+        except DestinationUnusable:
+            # What cannot be read is not damaged, and not missing either.
+            if MANIFEST_NAME in self.retry.call(lambda: self.store.sizes(folder)):
+                raise
+            return None  # gone since it was listed
+        try:
+            return Manifest.from_json(content)
         except ValueError as error:
-            # Damaged, or gone since it was listed, which is an error of usage and so a ValueError too.
             log.warning("The manifest of %s cannot be used: %s", folder, error)
             return None
 

@@ -49,6 +49,10 @@ MANY_TO_LOG = 20
 """More partitions than these are not logged one by one, unless at DEBUG."""
 
 
+MOST_UNUSABLE = 3
+"""Folders that may be unusable, one by one, before the destination as a whole counts as such."""
+
+
 @dataclass(frozen=True)
 class Landed:
     """What a landing did to one partition.
@@ -172,6 +176,7 @@ class Landing:
         """The partitions that are whole by now, in any order, also when others fail."""
         self._level = logging.INFO
         self._changed: Mapping[str, Set[str]] = {}
+        self._unusable: set[str] = set()
 
     def land(
         self,
@@ -280,20 +285,28 @@ class Landing:
         for plan, file, key in jobs:
             downloaded = False
             with self._failures_kept(plan, key):
-                downloaded = file is not None and self._land_file(plan, file, key)
+                usable = plan.folder not in self._unusable
+                downloaded = usable and file is not None and self._land_file(plan, file, key)
             if jobs.done(plan, downloaded=downloaded) and not plan.failures:
                 with self._failures_kept(plan, MANIFEST_NAME):
                     plan.landed = self._finish(plan)
                     self.landed.append(plan.landed)
 
-    @staticmethod
     @contextmanager
-    def _failures_kept(plan: _Plan, key: str) -> Iterator[None]:
-        """Keep the error of one object for the end: it holds back its own partition alone."""
+    def _failures_kept(self, plan: _Plan, key: str) -> Iterator[None]:
+        """Keep the error of one object for the end: it holds back its own partition alone.
+
+        A folder that cannot be used is no worse, but from the fourth on it is the destination that cannot.
+        """
         try:
             yield
-        except (DestinationUnusable, Closed):
+        except Closed:
             raise
+        except DestinationUnusable as error:
+            self._unusable.add(plan.folder)
+            if len(self._unusable) > MOST_UNUSABLE:
+                raise
+            plan.failures[f"{plan.folder}/{key}"] = error
         except CcaError as error:
             plan.failures[f"{plan.folder}/{key}"] = _without_traces(error)
 
@@ -463,6 +476,11 @@ def _raise_failures(plans: Sequence[_Plan]) -> None:
     failures = {key: error for plan in plans for key, error in plan.failures.items()}
     if not failures:
         return
+    first = next(iter(failures.values()))
+    if all(isinstance(error, DestinationUnusable) for error in failures.values()) and not any(
+        plan.landed for plan in plans
+    ):
+        raise first
     manifests = sum(key.endswith(f"/{MANIFEST_NAME}") for key in failures)
     wanted = sum(len(plan.wanted) for plan in plans) + manifests
     shown = "; ".join(f"{key}: {error}" for key, error in list(failures.items())[:3])
@@ -472,7 +490,7 @@ def _raise_failures(plans: Sequence[_Plan]) -> None:
         + (f"; and {len(failures) - 3} more" if len(failures) > 3 else ""),
         failures={key: error.as_dict() for key, error in failures.items()},
         retryable=any(error.retryable for error in failures.values()),
-    ) from next(iter(failures.values()))
+    ) from first
 
 
 def land_snapshot(

@@ -140,7 +140,7 @@ class CcaReconcileOperator(CcaLandingOperator):
         """Land; what failed for some of the files, when all the others have landed."""
         try:
             healing.heal()
-        except (Closed, DestinationUnusable):
+        except Closed:
             raise
         except CcaError as error:
             return error

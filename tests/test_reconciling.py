@@ -26,6 +26,7 @@ from airflow_provider_cca.operators import (
     CcaToObjectStorageOperator,
 )
 from airflow_provider_cca.simulator import Simulator, Status, StillProcessing, WrongBytes
+from airflow_provider_cca.store import LocalStore
 
 ALL = ["cdr", "cdr_compressed", "peak_port_daily", "peak_port_monthly"]
 ROOT = Path(__file__).parent.parent
@@ -642,3 +643,52 @@ def test_a_manifest_that_is_written_anew_vouches_for_nothing_that_was_overwritte
     assert path.read_bytes() == whole
     assert (folder(tmp_path, day) / "recovered.zip").read_bytes() == b"recovered"
     assert sim.count(call="download") == 21 + 2
+
+
+@pytest.mark.cca_simulator(days=40, recovered=False)
+def test_a_folder_that_cannot_be_used_holds_back_its_own_partition_alone(
+    sim: Simulator, reconcile: Reconcile, day: str, tmp_path: Path
+) -> None:
+    """A file where a folder should be; the coverage is written, and says which partition is not there."""
+    (tmp_path / ZIPS).mkdir()
+    folder(tmp_path, day).write_bytes(b"")
+    with pytest.raises((PartlyLanded, AirflowFailException), match=f"1 of 21 files could not .*{day}"):
+        reconcile()
+    (row,) = snapshot(tmp_path)["rows"]
+    assert {cell["partition"] for cell in row["partitions"] if cell["state"] != "landed"} == {day}
+
+
+@pytest.mark.cca_simulator(days=40, recovered=False)
+def test_a_manifest_that_cannot_be_read_is_neither_missing_nor_written_over(
+    sim: Simulator, reconcile: Reconcile, day: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Patched, since no file refuses the superuser, who runs many tests."""
+    reconcile()
+    before, read, sent = without_snapshot(tmp_path), LocalStore.read, len(sim.log(call="download"))
+
+    def refused(self: LocalStore, key: str) -> bytes:
+        with self.translated("read", key):
+            if day in key:
+                raise PermissionError(13, "Permission denied")
+            return read(self, key)
+
+    monkeypatch.setattr(LocalStore, "read", refused)
+    with pytest.raises((PartlyLanded, AirflowFailException), match=f"{ZIPS} {day} in the store"):
+        reconcile()
+    (row,) = snapshot(tmp_path)["rows"]
+    odd = {cell["partition"]: cell["state"] for cell in row["partitions"] if cell["state"] != "landed"}
+    assert odd == {day: "unknown"}
+    assert without_snapshot(tmp_path) == before
+    assert sim.count(call="download") == sent
+
+
+@pytest.mark.cca_simulator(days=40, recovered=False)
+def test_a_report_that_the_store_does_not_list_leaves_the_others_and_the_coverage(
+    sim: Simulator, reconcile: Reconcile, tmp_path: Path
+) -> None:
+    (tmp_path / ZIPS).write_bytes(b"")
+    with pytest.raises((PartlyLanded, AirflowFailException), match=f"{ZIPS} in the store"):
+        reconcile([ZIPS, "peak_port_daily"])
+    rows = {(row["report"], row["level"]): row["partitions"] for row in snapshot(tmp_path)["rows"]}
+    assert {cell["state"] for cell in rows[ZIPS, None]} == {"unknown"}
+    assert {cell["state"] for cell in rows["peak_port_daily", "site"]} == {"landed"}
