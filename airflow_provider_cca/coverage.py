@@ -7,7 +7,7 @@ as after its 365 days; when its object is gone as well, it is lost.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
@@ -110,6 +110,7 @@ class Comparison:
     """One partition: what the server lists, beside what the store holds.
 
     :param listed: None when the server, or the store, could not be asked.
+    :param refused: Files that are listed, and that the server never gives again.
     """
 
     scope: Scope
@@ -117,6 +118,7 @@ class Comparison:
     listed: Sequence[RemoteFile] | None
     held: Held
     now: datetime
+    refused: frozenset[RemoteFile] = frozenset()
 
     @property
     def folder(self) -> str:
@@ -148,8 +150,18 @@ class Comparison:
         if self.listed is None:
             return False
         if self.listed:
-            return any(not landed for _, landed in self._pairs)
+            return any(not landed and file not in self.refused for (file, _), landed in self._pairs)
         return self.held.manifest is None and self._is_over and not self.partition.fading(self.now)
+
+    @property
+    def to_land(self) -> list[RemoteFile]:
+        """What a landing is to be given: all that has landed or can."""
+        return [file for (file, _), landed in self._pairs if landed or file not in self.refused]
+
+    def with_refused(self, keys: Set[str], held: Held) -> Comparison:
+        """The same partition after a landing, of which the server has refused the files with these keys."""
+        refused = {file for (file, key), _ in self._pairs if f"{self.folder}/{key}" in keys}
+        return replace(self, held=held, refused=self.refused | refused)
 
     def broken(self) -> set[str]:
         """Keys that the manifest names wrongly, and a landing can put right."""
@@ -171,7 +183,8 @@ class Comparison:
     @property
     def _files(self) -> Iterator[_File]:
         for (file, _), landed in self._pairs:
-            yield _File(file.size, landed, False, (file.expires_on or file.created_on + RETENTION).date())
+            lost = not landed and file in self.refused
+            yield _File(file.size, landed, lost, (file.expires_on or file.created_on + RETENTION).date())
         listed = {key for (_, key), _ in self._pairs}
         for entry in self.held.files:
             if entry.key not in listed:

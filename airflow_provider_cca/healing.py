@@ -8,24 +8,30 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, deque
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from datetime import UTC, datetime
 
 from airflow_provider_cca.coverage import Comparison, Coverage, State
 from airflow_provider_cca.errors import (
+    AttemptsExhausted,
     CcaError,
     Closed,
+    FileExpired,
 )
 from airflow_provider_cca.inventory import Inventory
 from airflow_provider_cca.keys import folder_of
 from airflow_provider_cca.landing import Fetch, Landing
 from airflow_provider_cca.models import Partition, RemoteFile, Scope
+from airflow_provider_cca.reports import MAX_DOWNLOAD_ATTEMPTS
 from airflow_provider_cca.retry import Retry
 from airflow_provider_cca.snapshot import Place, Snapshot
 from airflow_provider_cca.windows import ALL_ALIKE, Ask, Listed, Window, listed
 
 log = logging.getLogger(__name__)
+
+
+NEVER_AGAIN = {AttemptsExhausted.__name__, FileExpired.__name__}
 
 
 class Healing:
@@ -93,12 +99,12 @@ class Healing:
             return
         try:
             self.landing = Landing(self.inventory.store, self._counted, self.retry, self.workers)
-            files = {(one.scope, one.partition): list(one.listed or ()) for one in wanted}
+            files = {(one.scope, one.partition): one.to_land for one in wanted}
             self.landing.land(files, {one.folder: one.broken() for one in wanted})
         except Closed:
             raise
-        except CcaError:
-            self._look_again(wanted)
+        except CcaError as error:
+            self._look_again(wanted, _refused(error))
             raise
         self._look_again(wanted)
 
@@ -143,7 +149,17 @@ class Healing:
             if held.error:
                 self.failures[f"{window.scope} {partition} in the store"] = held.error
                 listed = None
-            self._judge(Comparison(window.scope, partition, listed, held, self.now))
+            refused = self._refused_before(window.scope, partition, listed or ())
+            self._judge(Comparison(window.scope, partition, listed, held, self.now, refused))
+
+    def _refused_before(
+        self, scope: Scope, partition: Partition, files: Iterable[RemoteFile]
+    ) -> frozenset[RemoteFile]:
+        """What the server says has been downloaded too often, once that was tried in vain."""
+        before = self.before.gaps.get((scope, partition))
+        if not before or not before.lost:
+            return frozenset()
+        return frozenset(file for file in files if file.download_attempts >= MAX_DOWNLOAD_ATTEMPTS)
 
     def _judge(self, one: Comparison) -> None:
         place = one.scope, one.partition
@@ -163,14 +179,20 @@ class Healing:
         self._fetched.add(file)
         return self._fetch(file)
 
-    def _look_again(self, landed: Sequence[Comparison]) -> None:
+    def _look_again(self, landed: Sequence[Comparison], refused: Set[str] = frozenset()) -> None:
         folders = [one.folder for one in landed]
         for whole in self.landing.landed if self.landing else ():
             self.inventory.trust(folder_of(whole.scope, whole.partition))
         with ThreadPoolExecutor(self.workers) as pool:
             self.inventory.look_again(folders, pool)
             for one, held in zip(landed, pool.map(self.inventory.held, folders), strict=True):
-                self._judge(Comparison(one.scope, one.partition, one.listed, held, self.now))
+                self._judge(one.with_refused(refused, held))
+
+
+def _refused(error: CcaError) -> set[str]:
+    """Keys of files that the server gives nobody any more, though it lists them."""
+    failures: Mapping[str, Mapping[str, object]] = getattr(error, "failures", {})
+    return {key for key, one in failures.items() if one.get("error") in NEVER_AGAIN}
 
 
 def counts(healing: Healing) -> dict[str, int]:

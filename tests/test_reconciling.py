@@ -692,3 +692,25 @@ def test_a_report_that_the_store_does_not_list_leaves_the_others_and_the_coverag
     rows = {(row["report"], row["level"]): row["partitions"] for row in snapshot(tmp_path)["rows"]}
     assert {cell["state"] for cell in rows[ZIPS, None]} == {"unknown"}
     assert {cell["state"] for cell in rows["peak_port_daily", "site"]} == {"landed"}
+
+
+@pytest.mark.cca_simulator(days=40, recovered=False)
+def test_a_file_that_was_downloaded_too_often_is_lost_and_fails_one_run(
+    sim: Simulator, reconcile: Reconcile, day: str, tmp_path: Path
+) -> None:
+    """Then what else there is of its date has its manifest, and nobody is asked to fix anything."""
+    (bad,) = sim.truth(ZIPS, day, day)
+    sim.world.attempts[bad.id] = 999
+    sim.world.add(ZIPS, day, b"recovered", name="recovered.zip")
+    with pytest.raises(AirflowFailException, match="999"):
+        reconcile()
+    (gap,) = snapshot(tmp_path)["gaps"]
+    assert (gap["partition"], gap["lost"]) == (day, 1)
+    asked = sim.count(call="download")
+    done = reconcile()
+    assert (done["lost"], done["still_missing"], sim.count(call="download")) == (1, 0, asked)
+    (gap,) = snapshot(tmp_path)["gaps"]
+    assert (gap["partition"], gap["state"], gap["lost"], gap["landed"]) == (day, "lost", 1, 1)
+    manifest = json.loads((folder(tmp_path, day) / MANIFEST_NAME).read_bytes())
+    assert [entry["name"] for entry in manifest["files"]] == ["recovered.zip"]
+    assert reconcile()["lost"] == 1
