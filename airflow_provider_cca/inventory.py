@@ -14,6 +14,7 @@ from enum import StrEnum
 from airflow_provider_cca.coverage import Held
 from airflow_provider_cca.entries import StoredObject
 from airflow_provider_cca.errors import CcaError, Closed, DestinationUnusable
+from airflow_provider_cca.keys import manifest_in
 from airflow_provider_cca.manifest import MANIFEST_NAME, LandedFile, Manifest
 from airflow_provider_cca.retry import Retry
 from airflow_provider_cca.store import Store
@@ -98,7 +99,7 @@ class Inventory:
                 raise
             return None  # gone since it was listed
         try:
-            return Manifest.from_json(content)
+            return manifest_in(folder, content)
         except ValueError as error:
             log.warning("The manifest of %s cannot be used: %s", folder, error)
             return None

@@ -29,7 +29,7 @@ from airflow_provider_cca.errors import (
     WrongChecksum,
     WrongSize,
 )
-from airflow_provider_cca.keys import assign_keys, folder_of
+from airflow_provider_cca.keys import assign_keys, folder_of, manifest_in
 from airflow_provider_cca.manifest import MANIFEST_NAME, LandedFile, Manifest
 from airflow_provider_cca.models import Partition, RemoteFile, Scope, iso
 from airflow_provider_cca.progress import Progress
@@ -275,7 +275,7 @@ class Landing:
                 raise
             return None  # gone since it was listed
         try:
-            return Manifest.from_json(content)
+            return manifest_in(folder, content)
         except ValueError as error:
             log.warning("The manifest of %s is damaged and will be written anew: %s", folder, error)
             return None

@@ -301,7 +301,7 @@ def partition_in(store: Store, *files: tuple[str, bytes]) -> str:
     for name, body in files:
         store.write(f"{folder}/{name}", body)
         entries.append(replace(entry(A), key=name, size=len(body), md5=store.md5(f"{folder}/{name}")))
-    manifest = Manifest("cdr_compressed", {}, tuple(entries), iso(NOW))
+    manifest = Manifest("cdr_compressed", {"creation_date": str(DAY)}, tuple(entries), iso(NOW))
     store.write(f"{folder}/{MANIFEST_NAME}", manifest.to_json())
     return folder
 
@@ -373,7 +373,8 @@ def year_of_sites(request, tmp_path) -> tuple[Path, dict[Scope, list[RemoteFile]
             folder.mkdir(parents=True)
             with (folder / one.name).open("wb") as target:
                 target.truncate(one.size)
-            manifest = Manifest("cdr", {}, (entry(one),), iso(NOW))
+            about = {"creation_date": str(one.partition), "site": str(scope.site)}
+            manifest = Manifest("cdr", about, (entry(one),), iso(NOW))
             (folder / MANIFEST_NAME).write_bytes(manifest.to_json())
     return tmp_path, listing
 

@@ -6,6 +6,7 @@ import json
 import os
 import random
 import re
+import shutil
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -714,3 +715,21 @@ def test_a_file_that_was_downloaded_too_often_is_lost_and_fails_one_run(
     manifest = json.loads((folder(tmp_path, day) / MANIFEST_NAME).read_bytes())
     assert [entry["name"] for entry in manifest["files"]] == ["recovered.zip"]
     assert reconcile()["lost"] == 1
+
+
+@pytest.mark.cca_simulator(days=40, recovered=False)
+@pytest.mark.parametrize("gone", [False, True], ids=["listed", "gone upstream"])
+def test_the_copied_folder_of_another_date_is_not_believed(
+    sim: Simulator, reconcile: Reconcile, day: str, tmp_path: Path, gone: bool
+) -> None:
+    """A copy of the day before in its place: it is landed, and its manifest names its own files alone."""
+    reconcile()
+    shutil.rmtree(folder(tmp_path, day))
+    shutil.copytree(folder(tmp_path, ago(4)), folder(tmp_path, day))
+    if gone:
+        sim.world.removed |= {file.id for file in sim.truth(ZIPS, day, day)}
+    done = reconcile()
+    assert (done["downloaded"], done["still_missing"]) == (0 if gone else 1, 0)
+    manifest = json.loads((folder(tmp_path, day) / MANIFEST_NAME).read_bytes())
+    assert manifest["partition"] == {"creation_date": day}
+    assert [entry["id"] for entry in manifest["files"]] == [file.id for file in sim.truth(ZIPS, day, day)]
