@@ -77,7 +77,7 @@ def folder_of(scope: Scope, partition: Partition | None = None) -> str:
 
 
 def manifest_in(folder: str, body: bytes) -> Manifest:
-    """Raises ValueError as `Manifest.from_json`, and when it is of another folder, from which it was copied."""
+    """Raises ValueError as `Manifest.from_json`, and when it was copied from another folder."""
     manifest = Manifest.from_json(body)
     if not _belongs(manifest, folder):
         raise ValueError(f"it is of {manifest.report} {dict(manifest.partition)}")
