@@ -111,6 +111,15 @@ def range_params() -> dict[str, Param]:
     }
 
 
+def skip_without_sites(context: Mapping[str, Any]) -> None:
+    """For `pre_execute`: skip a task when none of the reports in the param `reports` goes by site.
+
+    An account may land the others, and have no right to list sites.
+    """
+    if not any(REPORTS[name].needs == "site" for name in context["params"]["reports"]):
+        raise AirflowSkipException("none of the reports goes by site")
+
+
 def within_retention(first: str | None, last: str | None) -> tuple[str, str]:
     """The part of a stretch of days of which the server can have files, as YYYY-MM-DD.
 
