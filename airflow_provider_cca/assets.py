@@ -55,7 +55,7 @@ def cca_partitions(report: str, *, level: str | None = None, site: str | None = 
 def cca_landings() -> AssetAlias:
     """The outlet of a task whose reports are known only when it runs.
 
-    Through it the task updates `cca_asset` of each report and level of which it has downloaded something.
+    Through it the task updates `cca_asset` of each report and level of which it has written a manifest.
     An alias takes no partition keys, so it does not update `cca_partitions`.
     """
     return AssetAlias("cca/landings")
@@ -134,7 +134,7 @@ def announce_each(
         return
     groups: dict[tuple[str, str | None], list[Landed]] = defaultdict(list)
     for one in landed:
-        if one.downloaded:
+        if one.written:
             groups[one.scope.report.name, one.scope.level].append(one)
     for (report, level), group in groups.items():
         events[alias].add(cca_asset(report, level=level), extra=facts_of(destination, group))

@@ -7,13 +7,14 @@ as after its 365 days; when its object is gone as well, it is lost.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from functools import cached_property
 from typing import NamedTuple
 
+from airflow_provider_cca.errors import CcaError
 from airflow_provider_cca.keys import assign_keys, folder_of
 from airflow_provider_cca.manifest import LandedFile, Manifest
 from airflow_provider_cca.models import Partition, RemoteFile, Scope
@@ -36,7 +37,7 @@ class State(StrEnum):
     LOST = "lost"
     """What has not landed can no longer be had."""
     UNKNOWN = "unknown"
-    """The server could not be asked, is still at work, or had deleted it all before we asked."""
+    """Server or store could not be asked, or the server is still at work, or had deleted it all before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +86,12 @@ class Held:
 
     :param manifest: None when there is none, or it is damaged.
     :param whole: Keys that the manifest names and that are there as it says.
+    :param error: Why nothing can be said of it, if the store did not let itself be read.
     """
 
     manifest: Manifest | None = None
     whole: frozenset[str] = frozenset()
+    error: CcaError | None = None
 
     @property
     def files(self) -> Sequence[LandedFile]:
@@ -106,7 +109,8 @@ class _File(NamedTuple):
 class Comparison:
     """One partition: what the server lists, beside what the store holds.
 
-    :param listed: None when the server could not be asked.
+    :param listed: None when the server, or the store, could not be asked.
+    :param refused: Files that are listed, and that the server never gives again.
     """
 
     scope: Scope
@@ -114,6 +118,7 @@ class Comparison:
     listed: Sequence[RemoteFile] | None
     held: Held
     now: datetime
+    refused: frozenset[RemoteFile] = frozenset()
 
     @property
     def folder(self) -> str:
@@ -145,8 +150,18 @@ class Comparison:
         if self.listed is None:
             return False
         if self.listed:
-            return any(not landed for _, landed in self._pairs)
+            return any(not landed and file not in self.refused for (file, _), landed in self._pairs)
         return self.held.manifest is None and self._is_over and not self.partition.fading(self.now)
+
+    @property
+    def to_land(self) -> list[RemoteFile]:
+        """What a landing is to be given: all that has landed or can."""
+        return [file for (file, _), landed in self._pairs if landed or file not in self.refused]
+
+    def with_refused(self, keys: Set[str], held: Held) -> Comparison:
+        """The same partition after a landing, of which the server has refused the files with these keys."""
+        refused = {file for (file, key), _ in self._pairs if f"{self.folder}/{key}" in keys}
+        return replace(self, held=held, refused=self.refused | refused)
 
     def broken(self) -> set[str]:
         """Keys that the manifest names wrongly, and a landing can put right."""
@@ -168,7 +183,8 @@ class Comparison:
     @property
     def _files(self) -> Iterator[_File]:
         for (file, _), landed in self._pairs:
-            yield _File(file.size, landed, False, (file.expires_on or file.created_on + RETENTION).date())
+            lost = not landed and file in self.refused
+            yield _File(file.size, landed, lost, (file.expires_on or file.created_on + RETENTION).date())
         listed = {key for (_, key), _ in self._pairs}
         for entry in self.held.files:
             if entry.key not in listed:

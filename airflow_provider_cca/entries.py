@@ -27,6 +27,13 @@ class StoredObject(NamedTuple):
     md5: str | None = None
     etag: str = ""
 
+    def is_doubtful(self, md5: str, written: float) -> bool:
+        """Whether only its content can tell that it still has this MD5.
+
+        :param written: When a manifest vouched for it, in seconds since 1970.
+        """
+        return self.md5 != md5 and (self.md5 is not None or self.modified > written)
+
 
 def stored(entry: Mapping[str, Any]) -> StoredObject:
     """From an entry of fsspec's `find` or `ls` with details."""

@@ -8,60 +8,30 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from airflow_provider_cca.coverage import Comparison, Coverage, State
 from airflow_provider_cca.errors import (
+    AttemptsExhausted,
     CcaError,
     Closed,
-    DestinationUnusable,
-    InvalidConnection,
-    StillProcessing,
-    Unauthorized,
+    FileExpired,
 )
 from airflow_provider_cca.inventory import Inventory
 from airflow_provider_cca.keys import folder_of
 from airflow_provider_cca.landing import Fetch, Landing
-from airflow_provider_cca.models import Partition, RemoteFile, Scope, by_partition
+from airflow_provider_cca.models import Partition, RemoteFile, Scope
+from airflow_provider_cca.reports import MAX_DOWNLOAD_ATTEMPTS
 from airflow_provider_cca.retry import Retry
 from airflow_provider_cca.snapshot import Place, Snapshot
+from airflow_provider_cca.windows import ALL_ALIKE, Ask, Listed, Window, listed
 
 log = logging.getLogger(__name__)
 
-Ask = Callable[[Scope, Partition, Partition], list[RemoteFile]]
 
-NEWEST = (0, 1, 2, 4)
-"""How many of the newest partitions are left out, step by step, when the server is still at work on some."""
-
-_ALL_ALIKE = (Unauthorized, InvalidConnection, Closed)
-
-
-@dataclass(frozen=True)
-class Window:
-    """The partitions of a scope to be looked at, from `first` to `last`, both included."""
-
-    scope: Scope
-    first: Partition
-    last: Partition
-
-    @property
-    def partitions(self) -> list[Partition]:
-        return list(self.first.until(self.last))
-
-
-@dataclass(frozen=True)
-class Listed:
-    """The answer to a window; what could not be had is in `failures`."""
-
-    files: Mapping[Partition, Sequence[RemoteFile]]
-    failures: Mapping[Partition, CcaError]
-
-    def of(self, partition: Partition) -> Sequence[RemoteFile] | None:
-        """The files of a partition; None when it could not be asked for."""
-        return None if partition in self.failures else self.files.get(partition, ())
+NEVER_AGAIN = {AttemptsExhausted.__name__, FileExpired.__name__}
 
 
 class Healing:
@@ -93,14 +63,30 @@ class Healing:
         asking = ThreadPoolExecutor(self.workers, thread_name_prefix="cca-listing")
         reading = ThreadPoolExecutor(self.workers, thread_name_prefix="cca-inventory")
         try:
-            for report in dict.fromkeys(window.scope.report.name for window in windows):
-                self.inventory.look(report)
-            for window, answer in self._answers(windows, asking):
+            unseen = self._look_at_store(windows)
+            for window in windows:
+                if error := unseen.get(window.scope.report.name):
+                    self._compare(window, Listed({}, dict.fromkeys(window.partitions, error)), reading)
+            seen = [window for window in windows if window.scope.report.name not in unseen]
+            for window, answer in self._answers(seen, asking):
                 self._compare(window, self._taken(window, answer), reading)
         finally:
             for pool in (asking, reading):
                 pool.shutdown(wait=False, cancel_futures=True)
         self.complete = sum(one.state is State.LANDED for one in self.coverages.values())
+
+    def _look_at_store(self, windows: Iterable[Window]) -> dict[str, CcaError]:
+        """What of it could not be listed, by report."""
+        unseen: dict[str, CcaError] = {}
+        for report in dict.fromkeys(window.scope.report.name for window in windows):
+            try:
+                self.inventory.look(report)
+            except Closed:
+                raise
+            except CcaError as error:
+                log.warning("%s", error)
+                unseen[report] = self.failures[f"{report} in the store"] = error
+        return unseen
 
     def heal(self) -> None:
         """Land what is missing or different, nearest deadline first, and look at it again.
@@ -111,15 +97,14 @@ class Healing:
         wanted.sort(key=lambda one: self._urgency(one.scope, one.partition))
         if not wanted:
             return
-        with ThreadPoolExecutor(self.workers, thread_name_prefix="cca-healing") as pool:
-            list(pool.map(self._withdraw, wanted))
         try:
             self.landing = Landing(self.inventory.store, self._counted, self.retry, self.workers)
-            self.landing.land({(one.scope, one.partition): list(one.listed or ()) for one in wanted})
-        except (Closed, DestinationUnusable):
+            files = {(one.scope, one.partition): one.to_land for one in wanted}
+            self.landing.land(files, changed={one.folder: one.broken() for one in wanted})
+        except Closed:
             raise
-        except CcaError:
-            self._look_again(wanted)
+        except CcaError as error:
+            self._look_again(wanted, _refused(error))
             raise
         self._look_again(wanted)
 
@@ -147,7 +132,7 @@ class Healing:
     def _taken(self, window: Window, answer: Future[Listed]) -> Listed:
         try:
             found = answer.result()
-        except _ALL_ALIKE:
+        except ALL_ALIKE:
             raise
         except CcaError as error:
             log.warning("%s", error)
@@ -160,7 +145,21 @@ class Healing:
         partitions = sorted({*window.partitions, *found.files})
         folders = [folder_of(window.scope, partition) for partition in partitions]
         for partition, held in zip(partitions, pool.map(self.inventory.held, folders), strict=True):
-            self._judge(Comparison(window.scope, partition, found.of(partition), held, self.now))
+            listed = found.of(partition)
+            if held.error:
+                self.failures[f"{window.scope} {partition} in the store"] = held.error
+                listed = None
+            refused = self._refused_before(window.scope, partition, listed or ())
+            self._judge(Comparison(window.scope, partition, listed, held, self.now, refused))
+
+    def _refused_before(
+        self, scope: Scope, partition: Partition, files: Iterable[RemoteFile]
+    ) -> frozenset[RemoteFile]:
+        """What the server says has been downloaded too often, once that was tried in vain."""
+        before = self.before.gaps.get((scope, partition))
+        if not before or not before.lost:
+            return frozenset()
+        return frozenset(file for file in files if file.download_attempts >= MAX_DOWNLOAD_ATTEMPTS)
 
     def _judge(self, one: Comparison) -> None:
         place = one.scope, one.partition
@@ -176,20 +175,24 @@ class Healing:
         found = self.coverages[scope, partition]
         return not found.missing, str(found.expires_on), partition, str(scope)
 
-    def _withdraw(self, one: Comparison) -> None:
-        if broken := one.broken():
-            self.inventory.withdraw(one.folder, broken)
-
     def _counted(self, file: RemoteFile) -> Generator[bytes]:
         self._fetched.add(file)
         return self._fetch(file)
 
-    def _look_again(self, landed: Sequence[Comparison]) -> None:
+    def _look_again(self, landed: Sequence[Comparison], refused: Set[str] = frozenset()) -> None:
         folders = [one.folder for one in landed]
+        for whole in self.landing.landed if self.landing else ():
+            self.inventory.trust(folder_of(whole.scope, whole.partition))
         with ThreadPoolExecutor(self.workers) as pool:
             self.inventory.look_again(folders, pool)
             for one, held in zip(landed, pool.map(self.inventory.held, folders), strict=True):
-                self._judge(Comparison(one.scope, one.partition, one.listed, held, self.now))
+                self._judge(one.with_refused(refused, held))
+
+
+def _refused(error: CcaError) -> set[str]:
+    """Keys of files that the server gives nobody any more, though it lists them."""
+    failures: Mapping[str, Mapping[str, object]] = getattr(error, "failures", {})
+    return {key for key, one in failures.items() if one.get("error") in NEVER_AGAIN}
 
 
 def counts(healing: Healing) -> dict[str, int]:
@@ -207,30 +210,3 @@ def counts(healing: Healing) -> dict[str, int]:
         "bytes": sum(one.landed_bytes for one in found),
         "downloaded": healing.downloaded,
     }
-
-
-def listed(ask: Ask, window: Window) -> Listed:
-    """The files of a window; partitions that the server is still at work on do not hold back the others."""
-    partitions = window.partitions
-    steps = [left_out for left_out in NEWEST if left_out < len(partitions)]
-    for left_out in steps:
-        split = len(partitions) - left_out
-        try:
-            files = ask(window.scope, partitions[0], partitions[split - 1])
-        except StillProcessing:
-            if left_out == steps[-1]:
-                raise
-            continue
-        return _with_newest(ask, window.scope, files, partitions[split:])
-    raise AssertionError("the last step raises or returns")
-
-
-def _with_newest(ask: Ask, scope: Scope, files: list[RemoteFile], newest: Sequence[Partition]) -> Listed:
-    failures: dict[Partition, CcaError] = {}
-    for partition in newest:
-        try:
-            files = files + ask(scope, partition, partition)
-        except StillProcessing as error:
-            failures[partition] = error
-    groups = by_partition(files)
-    return Listed({partition: group for (_, partition), group in groups.items()}, failures)

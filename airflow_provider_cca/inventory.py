@@ -7,17 +7,15 @@ content is to be read.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import Executor
-from dataclasses import replace
-from datetime import UTC, datetime
 from enum import StrEnum
 
 from airflow_provider_cca.coverage import Held
 from airflow_provider_cca.entries import StoredObject
-from airflow_provider_cca.errors import DestinationUnusable
+from airflow_provider_cca.errors import CcaError, Closed, DestinationUnusable
+from airflow_provider_cca.keys import manifest_in
 from airflow_provider_cca.manifest import MANIFEST_NAME, LandedFile, Manifest
-from airflow_provider_cca.models import iso
 from airflow_provider_cca.retry import Retry
 from airflow_provider_cca.store import Store
 
@@ -39,10 +37,14 @@ class Inventory:
     """What was found in a store, folder by folder.
 
     :param retry: How often, and with what waits, the store is asked.
+    :param doubted: Folders whose objects are read whatever `verify` says, unless it is SIZE: something there
+        was found to have changed before, and nobody knows whether it has been put right.
     """
 
-    def __init__(self, store: Store, retry: Retry, verify: Verify = Verify.CHANGED) -> None:
-        self.store, self.retry, self.verify = store, retry, verify
+    def __init__(
+        self, store: Store, retry: Retry, verify: Verify = Verify.CHANGED, doubted: Collection[str] = ()
+    ) -> None:
+        self.store, self.retry, self.verify, self.doubted = store, retry, verify, doubted
         self._folders: dict[str, Mapping[str, StoredObject]] = {}
         self._changed: set[tuple[str, str]] = set()
 
@@ -54,13 +56,28 @@ class Inventory:
         """List these folders anew, after a landing: what it wrote it has verified."""
 
         def sizes(folder: str) -> tuple[str, dict[str, StoredObject]]:
-            found = self.retry.call(lambda: self.store.sizes(folder))
+            try:
+                found = self.retry.call(lambda: self.store.sizes(folder))
+            except Closed:
+                raise
+            except CcaError as error:
+                log.warning("%s", error)
+                found = {}
             return folder, {name: StoredObject(size) for name, size in found.items()}
 
         self._folders |= dict(pool.map(sizes, folders))
 
     def held(self, folder: str) -> Held:
-        """The manifest of a partition, and which of its files are whole."""
+        """The manifest of a partition, and which of its files are whole; or why that cannot be told."""
+        try:
+            return self._held(folder)
+        except Closed:
+            raise
+        except CcaError as error:
+            log.warning("%s", error)
+            return Held(error=error)
+
+    def _held(self, folder: str) -> Held:
         objects = self._folders.get(folder, {})
         manifest = self._manifest(folder) if MANIFEST_NAME in objects else None
         if manifest is None:
@@ -69,30 +86,21 @@ class Inventory:
         whole = (entry.key for entry in manifest.files if self._is_whole(folder, entry, written))
         return Held(manifest, frozenset(whole))
 
-    def withdraw(self, folder: str, keys: set[str]) -> None:
-        """Take files out of a manifest that are not there as it says, so that they are landed anew.
-
-        From then on nobody takes a changed object for what was landed. The object itself is left alone.
-        """
-        with self.store.lock(folder):
-            self.retry.call(lambda: self._without(folder, keys))
-        self._changed -= {(folder, key) for key in keys}
-
-    def _without(self, folder: str, keys: set[str]) -> None:
-        """Raises StoreError when another task writes the manifest meanwhile: then it is to be read again."""
-        before = self.store.objects_below(folder).get(folder, {}).get(MANIFEST_NAME)
-        manifest = self._manifest(folder) if before else None
-        if manifest is None:
-            return
-        files = tuple(entry for entry in manifest.files if entry.key not in keys)
-        content = replace(manifest, files=files, written_at=iso(datetime.now(UTC))).to_json()
-        self.store.replace(f"{folder}/{MANIFEST_NAME}", content, before)
+    def trust(self, folder: str) -> None:
+        """Forget what had changed there: a landing has put it right since."""
+        self._changed = {(inside, key) for inside, key in self._changed if inside != folder}
 
     def _manifest(self, folder: str) -> Manifest | None:
         try:
-            return Manifest.from_json(self.retry.call(lambda: self.store.read(f"{folder}/{MANIFEST_NAME}")))
+            content = self.retry.call(lambda: self.store.read(f"{folder}/{MANIFEST_NAME}"))
+        except DestinationUnusable:
+            # What cannot be read is not damaged, and not missing either.
+            if MANIFEST_NAME in self.retry.call(lambda: self.store.sizes(folder)):
+                raise
+            return None  # gone since it was listed
+        try:
+            return manifest_in(folder, content)
         except ValueError as error:
-            # Damaged, or gone since it was listed, which is an error of usage and so a ValueError too.
             log.warning("The manifest of %s cannot be used: %s", folder, error)
             return None
 
@@ -100,17 +108,22 @@ class Inventory:
         found = self._folders[folder].get(entry.key)
         if found is None or found.size != entry.size or (folder, entry.key) in self._changed:
             return False
-        if not self._is_doubtful(entry, found, written) or self._md5(f"{folder}/{entry.key}") == entry.md5:
+        if (
+            not self._is_doubtful(folder, entry, found, written)
+            or self._md5(f"{folder}/{entry.key}") == entry.md5
+        ):
             return True
         log.warning("%s/%s is no longer what was landed", folder, entry.key)
         self._changed.add((folder, entry.key))
         return False
 
-    def _is_doubtful(self, entry: LandedFile, found: StoredObject, written: float) -> bool:
+    def _is_doubtful(self, folder: str, entry: LandedFile, found: StoredObject, written: float) -> bool:
         """Whether its content has to be read; what the listing says of it costs nothing."""
         if self.verify is Verify.SIZE or found.md5 == entry.md5:
             return False
-        return self.verify is Verify.CONTENT or found.md5 is not None or found.modified > written
+        if self.verify is Verify.CONTENT or folder in self.doubted:
+            return True
+        return found.is_doubtful(entry.md5, written)
 
     def _md5(self, key: str) -> str | None:
         try:

@@ -15,8 +15,9 @@ from operator import attrgetter
 from typing import Any, Protocol, TypeVar
 from unicodedata import normalize
 
-from airflow_provider_cca.manifest import LandedFile
+from airflow_provider_cca.manifest import LandedFile, Manifest
 from airflow_provider_cca.models import Partition, Scope
+from airflow_provider_cca.reports import report_named
 
 MAX_KEY_BYTES = 180
 """Below the 255 bytes that file systems allow one name, with room for a temporary's suffix."""
@@ -73,6 +74,24 @@ def folder_of(scope: Scope, partition: Partition | None = None) -> str:
     if partition:
         parts.append(f"{scope.report.partition_key}={partition}")
     return "/".join(parts)
+
+
+def manifest_in(folder: str, body: bytes) -> Manifest:
+    """Raises ValueError as `Manifest.from_json`, and when it was copied from another folder."""
+    manifest = Manifest.from_json(body)
+    if not _belongs(manifest, folder):
+        raise ValueError(f"it is of {manifest.report} {dict(manifest.partition)}")
+    return manifest
+
+
+def _belongs(manifest: Manifest, folder: str) -> bool:
+    try:
+        report = report_named(manifest.report)
+        scope = Scope(report, manifest.partition.get("site"), manifest.partition.get("level"))
+        partition = Partition.parse(manifest.partition[report.partition_key], report.grain)
+        return folder_of(scope, partition) == folder
+    except (KeyError, TypeError, ValueError):
+        return False
 
 
 def assign_keys(files: Iterable[F], landed: Iterable[LandedFile]) -> list[tuple[F, str]]:

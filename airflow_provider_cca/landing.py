@@ -11,7 +11,17 @@ import hashlib
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Container, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    Callable,
+    Collection,
+    Container,
+    Generator,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+    Set,
+)
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -30,7 +40,7 @@ from airflow_provider_cca.errors import (
     WrongChecksum,
     WrongSize,
 )
-from airflow_provider_cca.keys import assign_keys, folder_of
+from airflow_provider_cca.keys import assign_keys, folder_of, manifest_in
 from airflow_provider_cca.manifest import MANIFEST_NAME, STRAYS_NAME, LandedFile, Manifest
 from airflow_provider_cca.models import Partition, RemoteFile, Scope, iso
 from airflow_provider_cca.progress import Progress
@@ -50,6 +60,10 @@ MANY_TO_LOG = 20
 """More partitions than these are not logged one by one, unless at DEBUG."""
 
 
+MOST_UNUSABLE = 3
+"""Folders that may be unusable, one by one, before the destination as a whole counts as such."""
+
+
 @dataclass(frozen=True)
 class Landed:
     """What a landing did to one partition.
@@ -58,6 +72,7 @@ class Landed:
     :param files: Files that the manifest names.
     :param bytes: Their bytes.
     :param downloaded: How many of them this landing had to download.
+    :param written: Whether it wrote the manifest; if not, all was there already.
     """
 
     scope: Scope
@@ -66,6 +81,7 @@ class Landed:
     files: int
     bytes: int
     downloaded: int
+    written: bool = True
 
 
 @dataclass
@@ -109,10 +125,16 @@ class _Plan:
         """Where to say what has landed."""
         return MANIFEST_NAME if self.asked or self.before else STRAYS_NAME
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing is to be done, as seen by names and sizes."""
+        whole = all(self._is_whole(file, key) for file, key in self.wanted)
+        return whole and self.before is not None and not self.is_news(self.entries())
+
     def is_news(self, entries: tuple[LandedFile, ...]) -> bool:
         """Whether the record is to be written to say this."""
         if self.downloaded:
-            return True  # even if it says the same: another task may have landed another version meanwhile
+            return True  # even if it says the same: an object that is newer than it is taken for changed
         if self.record == STRAYS_NAME:
             return not {*entries} <= {*self.strays}
         keys = {entry.key for entry in entries}
@@ -185,16 +207,22 @@ class Landing:
         self.landed: list[Landed] = []
         """The partitions that are whole by now, in any order, also when others fail."""
         self._level = logging.INFO
+        self._changed: Mapping[str, Set[str]] = {}
+        self._unusable: set[str] = set()
 
-    def land(self, partitions: Files, strays: Files | None = None) -> list[Landed]:
+    def land(
+        self, partitions: Files, strays: Files | None = None, changed: Mapping[str, Set[str]] | None = None
+    ) -> list[Landed]:
         """Land the files of each partition; its manifest is written as soon as the last of them is there.
 
         :param strays: Files of partitions that nobody asked for. They land as well, but a partition that has
             no manifest gets none by them: it would pass for finished. When it is asked for, it names them.
+        :param changed: By folder, the keys of objects that are known to be no longer what was landed.
 
         Raises PartlyLanded when files failed: all the others have landed, and a partition with a failed
         file has no new manifest.
         """
+        self._changed = changed or {}
         if len(partitions) > MANY_TO_LOG:
             self._level = logging.DEBUG
         pool = ThreadPoolExecutor(self.workers, thread_name_prefix="cca-landing")
@@ -247,8 +275,26 @@ class Landing:
             plan.before, plan.present = self._look(folder, known)
             self.store.sweep(folder, plan.present)
             plan.strays = self._strays(folder, plan.present)
+            plan.present = _without(plan.present, self._changed.get(folder, ()))
             plan.wanted = assign_keys(files, (*plan.strays, *(plan.before.files if plan.before else ())))
+            if plan.before and not plan.is_settled:
+                plan.present = _without(plan.present, self._overwritten(folder, plan.before))
         return plan
+
+    def _overwritten(self, folder: str, manifest: Manifest) -> set[str]:
+        """Keys of objects that were written after their manifest, and are not what it says.
+
+        A new manifest would be newer than they are, and nobody would look at them again.
+        """
+        objects = self.retry.call(lambda: self.store.objects_below(folder)).get(folder, {})
+        written = objects[MANIFEST_NAME].modified if MANIFEST_NAME in objects else 0.0
+        return {
+            entry.key
+            for entry in manifest.files
+            if entry.key in objects
+            and objects[entry.key].is_doubtful(entry.md5, written)
+            and not self._holds(f"{folder}/{entry.key}", entry.md5)
+        }
 
     def _look(
         self, folder: str, present: Mapping[str, int] | None = None
@@ -271,7 +317,7 @@ class Landing:
                 raise
             return None  # gone since it was listed
         try:
-            return Manifest.from_json(content)
+            return manifest_in(folder, content)
         except ValueError as error:
             log.warning("%s/%s is damaged and will be written anew: %s", folder, name, error)
             return None
@@ -281,20 +327,28 @@ class Landing:
         for plan, file, key in jobs:
             downloaded = False
             with self._failures_kept(plan, key):
-                downloaded = file is not None and self._land_file(plan, file, key)
+                usable = plan.folder not in self._unusable
+                downloaded = usable and file is not None and self._land_file(plan, file, key)
             if jobs.done(plan, downloaded=downloaded) and not plan.failures:
                 with self._failures_kept(plan, MANIFEST_NAME):
                     plan.landed = self._finish(plan)
                     self.landed += [plan.landed] if plan.landed else []
 
-    @staticmethod
     @contextmanager
-    def _failures_kept(plan: _Plan, key: str) -> Iterator[None]:
-        """Keep the error of one object for the end: it holds back its own partition alone."""
+    def _failures_kept(self, plan: _Plan, key: str) -> Iterator[None]:
+        """Keep the error of one object for the end: it holds back its own partition alone.
+
+        A folder that cannot be used is no worse, but from the fourth on it is the destination that cannot.
+        """
         try:
             yield
-        except (DestinationUnusable, Closed):
+        except Closed:
             raise
+        except DestinationUnusable as error:
+            self._unusable.add(plan.folder)
+            if len(self._unusable) > MOST_UNUSABLE:
+                raise
+            plan.failures[f"{plan.folder}/{key}"] = error
         except CcaError as error:
             plan.failures[f"{plan.folder}/{key}"] = _without_traces(error)
 
@@ -333,7 +387,8 @@ class Landing:
 
     def _finish(self, plan: _Plan) -> Landed | None:
         record, entries = plan.record, plan.entries()
-        if plan.is_news(entries):
+        written = plan.is_news(entries)
+        if written:
             record, entries = self._write_record(plan, entries)
         if record == STRAYS_NAME:
             log.info("%s: %d files, for which nobody asked; no manifest", plan.folder, len(entries))
@@ -348,7 +403,7 @@ class Landing:
             size,
             plan.downloaded,
         )
-        return Landed(plan.scope, plan.partition, key, len(entries), size, plan.downloaded)
+        return Landed(plan.scope, plan.partition, key, len(entries), size, plan.downloaded, written)
 
     def _write_record(self, plan: _Plan, ours: Sequence[LandedFile]) -> tuple[str, tuple[LandedFile, ...]]:
         """Write our entries, and those that another task has put there since we looked; where, and all."""
@@ -472,6 +527,10 @@ def manifest_of(scope: Scope, partition: Partition, entries: Iterable[LandedFile
     return Manifest(scope.report.name, described, tuple(entries), iso(datetime.now(UTC)))
 
 
+def _without(present: Mapping[str, int], keys: Collection[str]) -> Mapping[str, int]:
+    return {name: size for name, size in present.items() if name not in keys} if keys else present
+
+
 def _by_key(entries: Iterable[LandedFile]) -> tuple[LandedFile, ...]:
     return tuple(sorted(entries, key=lambda entry: entry.key))
 
@@ -493,6 +552,11 @@ def _raise_failures(plans: Sequence[_Plan]) -> None:
     failures = {key: error for plan in plans for key, error in plan.failures.items()}
     if not failures:
         return
+    first = next(iter(failures.values()))
+    if all(isinstance(error, DestinationUnusable) for error in failures.values()) and not any(
+        plan.landed for plan in plans
+    ):
+        raise first
     manifests = sum(key.endswith(f"/{MANIFEST_NAME}") for key in failures)
     wanted = sum(len(plan.wanted) for plan in plans) + manifests
     shown = "; ".join(f"{key}: {error}" for key, error in list(failures.items())[:3])
@@ -502,4 +566,4 @@ def _raise_failures(plans: Sequence[_Plan]) -> None:
         + (f"; and {len(failures) - 3} more" if len(failures) > 3 else ""),
         failures={key: error.as_dict() for key, error in failures.items()},
         retryable=any(error.retryable for error in failures.values()),
-    ) from next(iter(failures.values()))
+    ) from first

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import Context
 
 from airflow_provider_cca.arguments import check_arguments, is_open
-from airflow_provider_cca.errors import InvalidArgument, PartlyLanded
+from airflow_provider_cca.errors import CcaError, InvalidArgument, PartlyLanded
 from airflow_provider_cca.models import Partition, RemoteFile, Scope, by_partition
 from airflow_provider_cca.reports import REPORTS, report_named
-from airflow_provider_cca.runs import partitions_of_run, run_type
+from airflow_provider_cca.runs import Asked, partitions_of_run, run_type
 from airflow_provider_cca.tasks import CcaLandingOperator, CcaOperator
 
 if TYPE_CHECKING:
+    from airflow_provider_cca.client import CcaClient, Listing
     from airflow_provider_cca.extracting import CcaExtractOperator as CcaExtractOperator
     from airflow_provider_cca.landing import Landed
     from airflow_provider_cca.reconciling import CcaReconcileOperator as CcaReconcileOperator
@@ -153,7 +154,8 @@ class CcaToObjectStorageOperator(CcaLandingOperator):
     :param destination: Where to: a path, or a URL such as s3://aws_default@bucket/cca (templated).
     :param partition: Creation date YYYY-MM-DD, or month YYYY-MM, in UTC (templated). None means the run's
         param `partition`, else its partition key, its logical date, or the date it runs after.
-    :param partition_end: The last of a range, included (templated).
+    :param partition_end: The last of a range, included (templated). A range of which the server has deleted
+        the beginning lands from the oldest date that it still has.
     :param site: The site, or a list of sites, for report "cdr" (templated). A site that fails does not hold
         back the others: they land, and the task then fails and names it.
     :param level: "site", "customer" or "partner", for peak-port reports (templated).
@@ -184,10 +186,9 @@ class CcaToObjectStorageOperator(CcaLandingOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         with self.connected() as client:
             report = report_named(self.report)
-            asked = partitions_of_run(context, report, self.partition, self.partition_end)
-            asked.check_retention()
+            asked = partitions_of_run(context, report, self.partition, self.partition_end).still_there()
             scopes = [Scope(report, site, self.level or None) for site in self._sites()]
-            listing = client.files_of_all(scopes, asked.first, asked.last)
+            listing, spoilt = self._listed(client, scopes, asked)
             if not listing.scopes:
                 listing.raise_failures()
             listed = by_partition(listing.files)
@@ -200,13 +201,16 @@ class CcaToObjectStorageOperator(CcaLandingOperator):
             }
             inside = {place: files for place, files in listed.items() if place[1] in asked}
             strays = {place: files for place, files in listed.items() if place not in inside}
-            partitions = empty | inside
+            partitions = {place: files for place, files in (empty | inside).items() if place not in spoilt}
+            failed = None
             try:
                 landed = self.land(client, partitions, strays)
             except PartlyLanded as error:
-                listing.raise_failures(error)
-                raise
-            listing.raise_failures()
+                failed = error
+            failed = _with_spoilt(spoilt, failed)
+            listing.raise_failures(failed)
+            if failed:
+                raise failed
             alone = len(scopes) == 1 and asked.first == asked.last
             if alone and not partitions:
                 asked.refuse_gone()
@@ -217,6 +221,35 @@ class CcaToObjectStorageOperator(CcaLandingOperator):
             del facts["partitions"]
             return {**facts, "manifest": self.url(landed[0].manifest)}
         return {**facts, "partition_end": str(asked.last)}
+
+    @staticmethod
+    def _listed(
+        client: CcaClient, scopes: Sequence[Scope], asked: Asked
+    ) -> tuple[Listing, dict[tuple[Scope, Partition], CcaError]]:
+        """What was listed, and the partitions of a range that could not be: they do not hold back others."""
+        from airflow_provider_cca.client import Listing
+        from airflow_provider_cca.windows import SPOILT, halved
+
+        partitions = list(asked.first.until(asked.last))
+        try:
+            listing = client.files_of_all(scopes, asked.first, asked.last)
+        except SPOILT as error:  # of the only scope
+            if len(partitions) == 1:
+                raise
+            listing = Listing(failures={scopes[0]: error})
+        spoilt: dict[tuple[Scope, Partition], CcaError] = {}
+        for scope, failure in list(listing.failures.items()):
+            if not isinstance(failure, SPOILT) or len(partitions) == 1:
+                continue
+            found = halved(client.files, scope, partitions, failure)
+            if len(found.failures) < len(partitions):
+                del listing.failures[scope]
+                listing.scopes.append(scope)
+                listing.files += [file for group in found.files.values() for file in group]
+                spoilt |= {(scope, partition): one for partition, one in found.failures.items()}
+            elif len(scopes) == 1:
+                raise failure
+        return listing, spoilt
 
     def _sites(self) -> Sequence[str | None]:
         if self.site is None or isinstance(self.site, str):
@@ -265,6 +298,23 @@ class CcaSiteListToObjectStorageOperator(CcaLandingOperator):
                 f"there is no site list of {asked.first}: the API gives the list as it is today and keeps no "
                 "history of it (§3.7)"
             )
+
+
+def _with_spoilt(
+    spoilt: Mapping[tuple[Scope, Partition], CcaError], failed: PartlyLanded | None
+) -> PartlyLanded | None:
+    """One error for the partitions that could not be listed, and for what could not be landed."""
+    if not spoilt:
+        return failed
+    named = {f"{scope} {partition}": error for (scope, partition), error in spoilt.items()}
+    return PartlyLanded(
+        f"{len(named)} partitions could not be listed, the others were: {', '.join(list(named)[:20])}"
+        f"{', …' if len(named) > 20 else ''}. The first: {next(iter(named.values()))}"
+        f"{f'. {failed}' if failed else ''}",
+        failures={name: error.as_dict() for name, error in named.items()}
+        | (dict(failed.failures) if failed else {}),
+        retryable=any(error.retryable for error in (*named.values(), *filter(None, [failed]))),
+    )
 
 
 def summary(landed: Sequence[Landed]) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import Context
 
 from airflow_provider_cca.arguments import is_open
-from airflow_provider_cca.assets import announce_each
 from airflow_provider_cca.destinations import PUBLISHING_WORKERS
 from airflow_provider_cca.errors import (
     CcaError,
@@ -28,10 +27,11 @@ from airflow_provider_cca.tasks import CcaLandingOperator
 
 if TYPE_CHECKING:
     from airflow_provider_cca.client import CcaClient
-    from airflow_provider_cca.healing import Healing, Window
+    from airflow_provider_cca.healing import Healing
     from airflow_provider_cca.retry import Retry
     from airflow_provider_cca.snapshot import Snapshot
     from airflow_provider_cca.store import Store
+    from airflow_provider_cca.windows import Window
 
 log = logging.getLogger(__name__)
 
@@ -102,8 +102,8 @@ class CcaReconcileOperator(CcaLandingOperator):
             if not dry_run:
                 self._raise_alarm(healing, failed)
             _raise_failures(healing, failed)
-        if healing.landing:
-            announce_each(context, self.outlets, str(self.destination), healing.landing.landed)
+        if not dry_run:
+            self.announce_each(context, healing.landing.landed if healing.landing else [])
         return {**counts(healing), "snapshot": self.url(key)}
 
     def _check(self) -> None:
@@ -126,18 +126,21 @@ class CcaReconcileOperator(CcaLandingOperator):
     def _healing(self, client: CcaClient, store: Store) -> Healing:
         from airflow_provider_cca.healing import Healing
         from airflow_provider_cca.inventory import Inventory, Verify
+        from airflow_provider_cca.keys import folder_of
 
         retry, workers = client.session.retry, client.config.max_connections + PUBLISHING_WORKERS
-        inventory = Inventory(store, retry, Verify(self.verify))
-        return Healing(
-            inventory, client.files, client.download, retry, workers, _snapshot_before(store, retry)
-        )
+        before = _snapshot_before(store, retry)
+        # A change that one run finds and cannot put right must not pass for whole in the next, which may look
+        # less hard.
+        doubted = {folder_of(*place) for place, gap in before.gaps.items() if gap.missing}
+        inventory = Inventory(store, retry, Verify(self.verify), doubted)
+        return Healing(inventory, client.files, client.download, retry, workers, before)
 
     def _heal(self, client: CcaClient, healing: Healing) -> CcaError | None:
         """Land; what failed for some of the files, when all the others have landed."""
         try:
             healing.heal()
-        except (Closed, DestinationUnusable):
+        except Closed:
             raise
         except CcaError as error:
             return error
@@ -147,7 +150,7 @@ class CcaReconcileOperator(CcaLandingOperator):
         return None
 
     def _windows(self, client: CcaClient, healing: Healing) -> list[Window]:
-        from airflow_provider_cca.healing import Window
+        from airflow_provider_cca.windows import Window
 
         today = healing.now.date()
         first = today - timedelta(days=_number("lookback_days", self.lookback_days, 1, RETENTION_DAYS))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn
 
@@ -13,6 +14,8 @@ from airflow_provider_cca.compat import AirflowFailException, AirflowSkipExcepti
 from airflow_provider_cca.errors import InvalidArgument, OutsideRetention
 from airflow_provider_cca.models import Partition, Scope
 from airflow_provider_cca.reports import REPORTS, RETENTION_DAYS, Grain, Report
+
+log = logging.getLogger(__name__)
 
 Place = tuple[Scope, Partition]
 
@@ -42,6 +45,19 @@ class Asked:
             self.refuse(f"{self.first} cannot be landed any more: {reason}")
         if not self.last.begun(now):
             self.refuse(f"{self.last} cannot be landed yet: in UTC it is {now:%Y-%m-%d}")
+
+    def still_there(self) -> Asked:
+        """Without the beginning of a range of which the server has deleted everything.
+
+        A range that begins on the oldest day of all would else fail for good when midnight passes in UTC
+        before it has landed. Raises as `check_retention` does when that leaves nothing.
+        """
+        oldest = Partition.of(datetime.now(UTC).date() - timedelta(days=RETENTION_DAYS), self.first.grain)
+        asked = replace(self, first=min(max(self.first, oldest), self.last))
+        asked.check_retention()
+        if asked.first != self.first:
+            log.warning("%s to %s begins with %s: what is older is gone", self.first, self.last, asked.first)
+        return asked
 
     def may_be_empty(self, scope: Scope, partition: Partition, listed: Collection[Place]) -> bool:
         """Whether a listing without files of this partition means that there never were any.
@@ -104,6 +120,15 @@ def range_params() -> dict[str, Param]:
         name: Param(None, type=["null", "string"], format="date", description=text)
         for name, text in texts.items()
     }
+
+
+def skip_without_sites(context: Mapping[str, Any]) -> None:
+    """For `pre_execute`: skip a task when none of the reports in the param `reports` goes by site.
+
+    An account may land the others, and have no right to list sites.
+    """
+    if not any(REPORTS[name].needs == "site" for name in context["params"]["reports"]):
+        raise AirflowSkipException("none of the reports goes by site")
 
 
 def within_retention(first: str | None, last: str | None) -> tuple[str, str]:

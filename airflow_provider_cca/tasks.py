@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from hashlib import sha256
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator, Context
 
 from airflow_provider_cca import lineage, metrics
 from airflow_provider_cca.arguments import check_destination
-from airflow_provider_cca.assets import announce, announce_each, facts_of
+from airflow_provider_cca.assets import announce, announce_each, cca_landings, facts_of
 from airflow_provider_cca.destinations import PUBLISHING_WORKERS, open_store
+from airflow_provider_cca.errors import CcaError
 from airflow_provider_cca.extra_links import LandedFilesLink, ReportDocsLink
 from airflow_provider_cca.hooks import CcaHook
 from airflow_provider_cca.models import Partition, RemoteFile, Scope
@@ -25,6 +29,10 @@ if TYPE_CHECKING:
     from airflow_provider_cca.landing import Landed
     from airflow_provider_cca.progress import Amount
     from airflow_provider_cca.store import Store
+    from airflow_provider_cca.unannounced import Unannounced
+
+
+log = logging.getLogger(__name__)
 
 
 class CcaOperator(BaseOperator):
@@ -70,11 +78,22 @@ class CcaLandingOperator(CcaOperator):
     opened: Store | None = None
     landed_at: str | None = None
     _lineage: dict[str, Any] | None = None
+    _landed: Sequence[Landed] = ()
 
     def __init__(self, *, destination: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         check_destination(destination)
         self.destination = destination
+
+    @contextmanager
+    def connected(self) -> Iterator[CcaClient]:
+        """The same; what has landed although the block fails is kept for the next attempt to announce."""
+        try:
+            with super().connected() as client:
+                yield client
+        except BaseException:
+            self._keep_for_later()
+            raise
 
     def store(self) -> Store:
         """The destination, opened; only at run time, since this asks for connections."""
@@ -107,6 +126,7 @@ class CcaLandingOperator(CcaOperator):
         downloaded: Mapping[tuple[str, str | None], Amount],
     ) -> None:
         """Let Airflow's metrics know of a landing, and OpenLineage when it asks."""
+        self._landed = landed
         _count_landing(landed, downloaded)
         self._lineage = lineage.facts_of(client.config, str(self.destination), landed)
 
@@ -122,8 +142,37 @@ class CcaLandingOperator(CcaOperator):
         """Say what has landed, in the events of the task's outlets and in its link."""
         facts = facts_of(str(self.destination), landed)
         announce(context, self.outlets, str(self.destination), landed)
-        announce_each(context, self.outlets, str(self.destination), landed)
+        self.announce_each(context, landed)
         self.landed_at = facts["manifest"].rpartition("/")[0] if "manifest" in facts else facts["folder"]
+
+    def announce_each(self, context: Context, landed: Sequence[Landed]) -> None:
+        """Update the asset of each report and level, also for what earlier attempts landed that failed."""
+        from airflow_provider_cca.unannounced import merged
+
+        kept = self._unannounced()
+        everything = merged(kept.take(), landed) if kept else landed
+        announce_each(context, self.outlets, str(self.destination), everything)
+
+    def _keep_for_later(self) -> None:
+        """Airflow drops the events of an attempt that fails, and the next one finds all of this landed."""
+        kept = self._unannounced() if self._landed else None
+        try:
+            if kept:
+                kept.add(self._landed)
+        except CcaError as error:
+            log.warning("No event will tell of what this attempt has landed: %s", error)
+
+    def _unannounced(self) -> Unannounced | None:
+        """Of this task, or of this part of a mapped one; None when it announces no reports one by one."""
+        from airflow_provider_cca.keys import safe_name
+        from airflow_provider_cca.retry import Retry
+        from airflow_provider_cca.unannounced import Unannounced
+
+        if cca_landings() not in self.outlets or not self.opened:
+            return None
+        part = repr([getattr(self, name, None) for name in ("report", "site", "level")])
+        name = safe_name(f"{self.dag_id}.{self.task_id}.{sha256(part.encode()).hexdigest()[:8]}")
+        return Unannounced(self.opened, Retry(Event(), attempts=3), name)
 
 
 def _count_landing(landed: Sequence[Landed], downloaded: Mapping[tuple[str, str | None], Amount]) -> None:

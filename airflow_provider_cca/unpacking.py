@@ -207,8 +207,21 @@ class Unpacking:
             there = {entry.id: entry for entry in before.whole(zip_)}
             keyed = _keyed(archive, zip_, [*before.entries(), *others])
             missing = [(m, name) for m, name in keyed if _id(zip_, m) not in there]
+            if any(name in before.present for _, name in missing):
+                self._check(archive, missing)
             made = self._write_all(archive, zip_, before.key, missing)
         return [*there.values(), *made]
+
+    def _check(self, archive: Archive, members: Iterable[tuple[Member, str]]) -> None:
+        """Raise what would fail halfway, before anything is written over members of an older version.
+
+        The manifest that is there still names these.
+        """
+        for member, _ in members:
+            with closing(archive.chunks(member)) as chunks:
+                for _ in chunks:
+                    if self.retry.closed.is_set():
+                        raise Closed("the task was killed while it unpacked")
 
     def _write_all(
         self, archive: Archive, zip_: LandedFile, folder: str, members: Sequence[tuple[Member, str]]

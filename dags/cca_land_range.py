@@ -19,7 +19,7 @@ from airflow.sdk import DAG, task
 from airflow_provider_cca.assets import cca_landings
 from airflow_provider_cca.operators import CcaListSitesOperator, CcaToObjectStorageOperator
 from airflow_provider_cca.reports import LEVELS, REPORTS
-from airflow_provider_cca.runs import range_params, reports_param, within_retention
+from airflow_provider_cca.runs import range_params, reports_param, skip_without_sites, within_retention
 
 MOST_BATCHES = 5
 
@@ -39,12 +39,13 @@ with DAG(
     doc_md=__doc__,
     tags=["cca"],
 ) as dag:
-    list_sites = CcaListSitesOperator(task_id="list_sites")
+    list_sites = CcaListSitesOperator(task_id="list_sites", pre_execute=skip_without_sites)
 
-    @task
-    def ranges(sites: list[str], reports: str, first: str, last: str) -> list[dict]:
+    @task(trigger_rule="none_failed")
+    def ranges(sites: list[str] | None, reports: str, first: str, last: str) -> list[dict]:
         """What each landing is asked for: a report, a level of it, or a batch of its sites."""
         first, last = within_retention(first, last)
+        sites = sites or []
         length = -(-len(sites) // MOST_BATCHES) or 1
         batches = [sites[start : start + length] for start in range(0, len(sites), length)]
         parts = {"site": [{"site": b} for b in batches], "level": [{"level": x} for x in LEVELS], None: [{}]}

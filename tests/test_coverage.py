@@ -19,7 +19,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from airflow_provider_cca.coverage import Comparison, Coverage, Held, State, summed
 from airflow_provider_cca.entries import stored
 from airflow_provider_cca.errors import StillProcessing
-from airflow_provider_cca.healing import Healing, Window, listed
+from airflow_provider_cca.healing import Healing
 from airflow_provider_cca.inventory import Inventory, Verify
 from airflow_provider_cca.keys import folder_of
 from airflow_provider_cca.manifest import MANIFEST_NAME, LandedFile, Manifest
@@ -28,6 +28,7 @@ from airflow_provider_cca.reports import REPORTS, Grain
 from airflow_provider_cca.retry import Retry
 from airflow_provider_cca.snapshot import Snapshot, gaps_within, without_user
 from airflow_provider_cca.store import FsspecStore, Store
+from airflow_provider_cca.windows import Window, listed
 
 ZIPS = Scope(REPORTS["cdr_compressed"])
 NOW = datetime(2026, 11, 25, 10, tzinfo=UTC)
@@ -300,7 +301,7 @@ def partition_in(store: Store, *files: tuple[str, bytes]) -> str:
     for name, body in files:
         store.write(f"{folder}/{name}", body)
         entries.append(replace(entry(A), key=name, size=len(body), md5=store.md5(f"{folder}/{name}")))
-    manifest = Manifest("cdr_compressed", {}, tuple(entries), iso(NOW))
+    manifest = Manifest("cdr_compressed", {"creation_date": str(DAY)}, tuple(entries), iso(NOW))
     store.write(f"{folder}/{MANIFEST_NAME}", manifest.to_json())
     return folder
 
@@ -351,14 +352,6 @@ def test_what_a_store_says_otherwise_is_taken_for_nothing(odd) -> None:
     assert stored({"size": None, **odd}) == (0, 0.0, None, "")
 
 
-def test_a_file_that_is_withdrawn_is_no_longer_named_and_its_object_stays(tmp_path) -> None:
-    store = Store.at(tmp_path)
-    folder = partition_in(store, ("a", b"aa"), ("b", b"bb"))
-    Inventory(store, Retry(Event())).withdraw(folder, {"a"})
-    assert whole(store, Verify.CONTENT) == {"b"}
-    assert set(store.sizes(folder)) == {"a", "b", MANIFEST_NAME}
-
-
 def test_a_listing_of_a_memory_store_tells_sizes_and_times() -> None:
     store = FsspecStore(MemoryFileSystem(), "/coverage")
     before = time.time()
@@ -381,7 +374,8 @@ def year_of_sites(request, tmp_path) -> tuple[Path, dict[Scope, list[RemoteFile]
             folder.mkdir(parents=True)
             with (folder / one.name).open("wb") as target:
                 target.truncate(one.size)
-            manifest = Manifest("cdr", {}, (entry(one),), iso(NOW))
+            about = {"creation_date": str(one.partition), "site": str(scope.site)}
+            manifest = Manifest("cdr", about, (entry(one),), iso(NOW))
             (folder / MANIFEST_NAME).write_bytes(manifest.to_json())
     return tmp_path, listing
 

@@ -645,13 +645,23 @@ def week(sim: Simulator, run: Any, day: str) -> Callable[[str], list[str]]:
 
 def test_the_documented_query_counts_what_the_server_has(sim, week, tmp_path) -> None:
     days = week(str(tmp_path))
-    assert printed(QUERIES[0], tmp_path) == expected(sim, days)
+    assert [printed(query, tmp_path) for query in QUERIES[:2]] == [expected(sim, days)] * 2
+
+
+def test_the_documented_query_counts_no_call_of_a_member_that_was_replaced(store, tmp_path) -> None:
+    """A revised zip whose member has another name; the files alone still have both."""
+    columns = b"MINUTES,AMOUNT\n"
+    for name, row in (("one.csv", b"1,1.00\n"), ("two.csv", b"2,2.00\n")):
+        put(store, a=zipped((name, columns + row)))
+        unpack(store)
+    assert printed(QUERIES[0], tmp_path) == [(str(DAY), "1", "2", "2.00")]
+    assert printed(QUERIES[1], tmp_path) == [(str(DAY), "2", "3", "3.00")]
 
 
 def test_the_documented_query_of_manifests_leaves_out_what_is_not_finished(sim, week, tmp_path) -> None:
     days = week(str(tmp_path))
     (tmp_path / f"cdr_csv/creation_date={days[2]}/_manifest.json").unlink()
-    assert printed(QUERIES[1], tmp_path) == expected(sim, days[:2] + days[3:])
+    assert printed(QUERIES[0], tmp_path) == expected(sim, days[:2] + days[3:])
 
 
 def test_the_documented_query_of_s3_counts_what_the_server_has(sim, week, tmp_path, s3, new_prefix) -> None:
@@ -665,3 +675,18 @@ def test_the_documented_query_of_s3_counts_what_the_server_has(sim, week, tmp_pa
         "AWS_DEFAULT_REGION": REGION,
     }
     assert printed(query, tmp_path, **env) == expected(sim, days)
+
+
+def test_a_revised_zip_that_is_damaged_leaves_what_there_is_of_the_older_one(store) -> None:
+    """Its first member is whole, and nothing of it is written: the manifest names the one before."""
+    put(store, a=zipped(("one.csv", CSV), ("two.csv", b"b,c\n1,2\n")))
+    unpack(store)
+    before = unpacked(store)
+    revised = io.BytesIO()
+    with zipfile.ZipFile(revised, "w", zipfile.ZIP_STORED) as archive:
+        archive.writestr("one.csv", CSV * 3)
+        archive.writestr("two.csv", b"XYZXYZXYZXYZ")
+    put(store, a=revised.getvalue().replace(b"XYZXYZXYZXYZ", b"XYZXYZXYZXYQ"))
+    with pytest.raises(DamagedArchive):
+        unpack(store)
+    assert unpacked(store) == before

@@ -36,10 +36,12 @@ PLAIN = (
         "progress",
         "landing",
         "landing_sites",
+        "unannounced",
         "unpacking",
         "coverage",
         "snapshot",
         "inventory",
+        "windows",
         "healing",
     ),
 )
@@ -68,7 +70,7 @@ DOCS = {"__init__", "rendered", "app"}
 TALKING = {"client", "session", "sockets", "faults"}
 KEEPING = {
     *("landing", "landing_sites", "unpacking", "archives", "store", "s3_store", "keys", "manifest"),
-    *("inventory", "healing"),
+    *("inventory", "healing", "unannounced"),
 }
 
 

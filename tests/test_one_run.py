@@ -16,7 +16,7 @@ import airflow.sdk
 import pytest
 from packaging.version import Version
 
-from airflow_provider_cca.simulator import Simulator
+from airflow_provider_cca.simulator import Simulator, Status
 
 ROOT = Path(__file__).parent.parent
 SDK = Version(airflow.sdk.__version__)
@@ -134,3 +134,16 @@ def test_a_reconciliation_updates_the_asset_of_each_report_that_it_lands(sim: Si
     assert extras["cca/cdr_compressed"]["downloaded"] == len(sim.truth("cdr_compressed", first))
     assert extras["cca/peak_port_daily/level=site"]["level"] == "site"
     assert "cca_example_downstream" in told["starts"]
+
+
+def test_a_range_of_peak_ports_alone_needs_no_list_of_sites(tmp_path) -> None:
+    """As with an account that may not list them."""
+    with Simulator(days=10, sites=3).serve() as sim:
+        sim.inject(Status(403), "sites", times=None)
+        first, last = (str(sim.world.today - timedelta(days=back)) for back in (4, 3))
+        told = ran(
+            tmp_path, sim, "cca_land_range", {"reports": ["peak_port_daily"], "from": first, "to": last}
+        )
+        levels = {f"cca/peak_port_daily/level={level}" for level in ("site", "customer", "partner")}
+        assert {event["asset"] for event in told["events"]} == levels
+        assert sim.count(call="sites") == 0

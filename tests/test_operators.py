@@ -511,3 +511,35 @@ def test_a_file_created_on_another_date_that_has_landed_joins_its_manifest(sim, 
     assert len(named(folder / "_manifest.json")) == 4
     assert named(folder / "_manifest.json") == stored(folder)
     assert {path.name for path in folder.iterdir() if path.name[0] == "_"} == {"_manifest.json"}
+
+
+@pytest.mark.cca_simulator(days=40, quirks=False)
+def test_a_date_of_a_range_that_cannot_be_listed_holds_back_itself_alone(sim, run, tmp_path) -> None:
+    first, bad, last = (str(sim.world.today - timedelta(days=back)) for back in (30, 12, 1))
+    spoilt = {file.id for file in sim.truth("cdr_compressed", bad, bad)}
+
+    def edit(asked: Any, answer: dict[str, Any]) -> dict[str, Any]:
+        items = [{**i, "checksum": None} if i.get("id") in spoilt else i for i in answer.get("items", ())]
+        return {**answer, "items": items} if "items" in answer else answer
+
+    sim.edit_answer = edit
+    operator = CcaToObjectStorageOperator(
+        task_id="t", report="cdr_compressed", partition=first, partition_end=last, destination=str(tmp_path)
+    )
+    with pytest.raises(AirflowFailException, match=rf"PartlyLanded: 1 partitions .* cdr_compressed {bad}\."):
+        run(operator)
+    assert landed(tmp_path) == truth(sim, "cdr_compressed", first, last) - truth(
+        sim, "cdr_compressed", bad, bad
+    )
+    assert not (tmp_path / f"cdr_compressed/creation_date={bad}").exists()
+
+
+@pytest.mark.cca_simulator(days=365, recovered=False, quirks=False)
+def test_a_range_whose_beginning_has_expired_lands_what_is_left(sim, run, tmp_path) -> None:
+    """As one of 365 days that is still at work when midnight passes in UTC."""
+    first, oldest, last = (str(sim.world.today - timedelta(days=back)) for back in (367, 365, 360))
+    operator = CcaToObjectStorageOperator(
+        task_id="t", report="cdr_compressed", partition=first, partition_end=last, destination=str(tmp_path)
+    )
+    assert run(operator)["partition"] == oldest
+    assert landed(tmp_path) == truth(sim, "cdr_compressed", oldest, last)

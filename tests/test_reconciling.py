@@ -6,6 +6,7 @@ import json
 import os
 import random
 import re
+import shutil
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -14,12 +15,19 @@ from typing import Any
 import pytest
 from conftest import today, tree
 from s3 import BUCKET
+from test_assets import Events
 
+from airflow_provider_cca.assets import cca_landings
 from airflow_provider_cca.compat import AirflowFailException
-from airflow_provider_cca.errors import ExpiresSoon, InvalidArgument, PartlyLanded
+from airflow_provider_cca.errors import ExpiresSoon, InvalidArgument, NotLanded, PartlyLanded, WrongChecksum
 from airflow_provider_cca.manifest import MANIFEST_NAME
-from airflow_provider_cca.operators import CcaReconcileOperator, CcaToObjectStorageOperator
+from airflow_provider_cca.operators import (
+    CcaExtractOperator,
+    CcaReconcileOperator,
+    CcaToObjectStorageOperator,
+)
 from airflow_provider_cca.simulator import Simulator, Status, StillProcessing, WrongBytes
+from airflow_provider_cca.store import LocalStore
 
 ALL = ["cdr", "cdr_compressed", "peak_port_daily", "peak_port_monthly"]
 ROOT = Path(__file__).parent.parent
@@ -476,3 +484,252 @@ def test_arguments_may_be_templates(sim: Simulator, run: Any, tmp_path: Path) ->
     ]
     assert {gap["site"] for gap in snapshot(tmp_path)["gaps"]} == {site, None}
     assert sim.count(call="download") == 0
+
+
+def spoil_entries(sim: Simulator, day: str) -> None:
+    """From now on the server lists the zips of a date without a checksum."""
+    ids = {file.id for file in sim.truth(ZIPS, day, day)}
+
+    def edit(asked: Any, answer: dict[str, Any]) -> dict[str, Any]:
+        items = [{**i, "checksum": None} if i.get("id") in ids else i for i in answer.get("items", ())]
+        return {**answer, "items": items} if "items" in answer else answer
+
+    sim.edit_answer = edit
+
+
+@pytest.mark.cca_simulator(days=365, recovered=False, quirks=False)
+def test_an_entry_that_cannot_be_read_holds_back_its_own_date_alone(
+    sim: Simulator, reconcile: Reconcile, tmp_path: Path
+) -> None:
+    """The window is halved until the date is found: 19 listings for a year."""
+    spoil_entries(sim, ago(200))
+    with pytest.raises(AirflowFailException, match=rf"1 could not be listed.*{ZIPS} {ago(200)}.*checksum"):
+        reconcile(lookback_days=364)
+    (row,) = snapshot(tmp_path)["rows"]
+    assert {cell["partition"] for cell in row["partitions"] if cell["state"] != "landed"} == {ago(200)}
+    assert len(objects(tmp_path)) == 364
+    assert sim.count(call="list") <= 20
+
+
+@pytest.mark.cca_simulator(days=20, recovered=False)
+@pytest.mark.parametrize("damage", [spoil_objects, delete_objects, cut_objects], ids=lambda d: d.__name__)
+def test_a_damaged_day_that_cannot_be_healed_is_never_shown_as_empty_or_whole(
+    sim: Simulator, reconcile: Reconcile, run: Any, day: str, tmp_path: Path, damage: Callable[[Path], None]
+) -> None:
+    """Its manifest names the file, so whoever reads the day finds that it is not there as it should be."""
+    reconcile()
+    damage(folder(tmp_path, day))
+    sim.inject(Status(500), "download", times=None)
+    with pytest.raises(PartlyLanded):
+        reconcile()
+    (gap,) = snapshot(tmp_path)["gaps"]
+    assert (gap["partition"], gap["state"]) == (day, "missing")
+    assert json.loads((folder(tmp_path, day) / MANIFEST_NAME).read_bytes())["files"]
+    place = str(tmp_path)
+    with pytest.raises((NotLanded, WrongChecksum)):
+        run(CcaExtractOperator(task_id="x", source=place, destination=place, partition=day))
+
+
+def test_a_change_that_was_found_and_not_healed_is_found_again_by_a_run_that_looks_less_hard(
+    sim: Simulator, reconcile: Reconcile, day: str, tmp_path: Path
+) -> None:
+    reconcile()
+    path = objects(folder(tmp_path, day))[0]
+    times = path.stat()
+    spoil(path)
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert reconcile(verify="content", dry_run=True)["still_missing"] == 1
+    assert reconcile()["downloaded"] == 1
+
+
+def told(run: Any, root: Path, report: Any = ZIPS, **arguments: Any) -> dict[str, list[str]]:
+    """By asset, the folders that the events of a reconciliation are about."""
+    events, where = Events(), {"destination": str(root), "lookback_days": 10, "outlets": [cca_landings()]}
+    operator = CcaReconcileOperator(task_id="t", report=report, **{**where, **arguments})
+    try:
+        run(operator, outlet_events=events)
+    except (PartlyLanded, ExpiresSoon):
+        return {}  # as Airflow drops the events of a task that fails
+    found = events[cca_landings()].asset_alias_events
+    return {
+        event.dest_asset_key.name: sorted(Path(path).parent.name for path in event.extra["manifests"])
+        for event in found
+    }
+
+
+def test_what_had_landed_without_a_manifest_is_announced_when_it_gets_one(
+    sim: Simulator, reconcile: Reconcile, run: Any, day: str, tmp_path: Path
+) -> None:
+    """As after a landing that was killed before its manifest."""
+    reconcile(lookback_days=10)
+    delete_manifest(folder(tmp_path, day))
+    sim.requests.clear()
+    assert told(run, tmp_path) == {"cca/cdr_compressed": [f"creation_date={day}"]}
+    assert sim.count(call="download") == 0
+    assert told(run, tmp_path) == {}
+
+
+@pytest.mark.cca_simulator(days=40, recovered=False)
+def test_what_a_failed_attempt_has_landed_is_announced_by_the_next_that_succeeds(
+    sim: Simulator, run: Any, tmp_path: Path
+) -> None:
+    """Also when a third run comes in between which fails: and then no more."""
+    both = [ZIPS, "peak_port_daily"]
+    sim.inject(Status(500), "/v1/peakport/daily", times=None)
+    assert told(run, tmp_path, both) == {}
+    assert len(objects(tmp_path)) > 10
+    assert told(run, tmp_path, both) == {}
+    sim.faults.clear()
+    levels = {f"cca/peak_port_daily/level={level}" for level in ("site", "customer", "partner")}
+    found = told(run, tmp_path, both)
+    assert found.keys() == {"cca/cdr_compressed", *levels}
+    assert found["cca/cdr_compressed"] == [f"creation_date={ago(back)}" for back in range(10, -1, -1)]
+    assert told(run, tmp_path, both) == {}
+
+
+@pytest.mark.cca_simulator(days=40, recovered=False)
+def test_a_dry_run_leaves_what_is_to_be_announced(sim: Simulator, run: Any, day: str, tmp_path: Path) -> None:
+    sim.inject(Status(500), f"/{sim.truth(ZIPS, day, day)[0].id}$", times=None)
+    assert told(run, tmp_path) == {}
+    sim.faults.clear()
+    assert told(run, tmp_path, dry_run=True) == {}
+    assert len(told(run, tmp_path)["cca/cdr_compressed"]) == 11
+
+
+@pytest.mark.cca_simulator(days=40, recovered=False)
+def test_a_range_that_failed_in_part_is_announced_as_a_whole_when_it_succeeds(
+    sim: Simulator, run: Any, day: str, tmp_path: Path
+) -> None:
+    def land() -> Events:
+        events, where = Events(), {"destination": str(tmp_path), "outlets": [cca_landings()]}
+        span = {"partition": ago(10), "partition_end": ago(1)}
+        run(CcaToObjectStorageOperator(task_id="t", report=ZIPS, **span, **where), outlet_events=events)
+        return events
+
+    sim.inject(Status(500), f"/{sim.truth(ZIPS, day, day)[0].id}$", times=None)
+    with pytest.raises(PartlyLanded):
+        land()
+    sim.faults.clear()
+    (event,) = land()[cca_landings()].asset_alias_events
+    assert len(event.extra["manifests"]) == 10
+
+
+@pytest.mark.cca_simulator(days=40, recovered=False)
+@pytest.mark.parametrize("body", [b"", b"{}", b"[1]", b'[{"report": "none"}]'])
+def test_a_damaged_list_of_what_is_to_be_announced_stops_nothing(
+    sim: Simulator, run: Any, tmp_path: Path, body: bytes
+) -> None:
+    bad = sim.truth(ZIPS, ago(2), ago(2))[0]
+    sim.inject(Status(500), f"/{bad.id}$", times=None)
+    told(run, tmp_path)
+    sim.faults.clear()
+    (kept,) = (tmp_path / "_unannounced").iterdir()
+    kept.write_bytes(body)
+    assert told(run, tmp_path) == {"cca/cdr_compressed": [f"creation_date={ago(2)}"]}
+
+
+@pytest.mark.cca_simulator(days=40, recovered=False)
+@pytest.mark.parametrize("many", [False, True], ids=["alone", "with others"])
+def test_a_manifest_that_is_written_anew_vouches_for_nothing_that_was_overwritten(
+    sim: Simulator, reconcile: Reconcile, run: Any, day: str, tmp_path: Path, many: bool
+) -> None:
+    """The daily landing of a recovered file looks at sizes alone, but for what is newer than its manifest."""
+    reconcile()
+    (path,) = objects(folder(tmp_path, day))
+    whole = path.read_bytes()
+    spoil(path)
+    sim.world.add(ZIPS, day, b"recovered", name="recovered.zip")
+    where, first = {"report": ZIPS, "destination": str(tmp_path)}, ago(10) if many else day
+    run(CcaToObjectStorageOperator(task_id="x", partition=first, partition_end=day, **where))
+    assert path.read_bytes() == whole
+    assert (folder(tmp_path, day) / "recovered.zip").read_bytes() == b"recovered"
+    assert sim.count(call="download") == 21 + 2
+
+
+@pytest.mark.cca_simulator(days=40, recovered=False)
+def test_a_folder_that_cannot_be_used_holds_back_its_own_partition_alone(
+    sim: Simulator, reconcile: Reconcile, day: str, tmp_path: Path
+) -> None:
+    """A file where a folder should be; the coverage is written, and says which partition is not there."""
+    (tmp_path / ZIPS).mkdir()
+    folder(tmp_path, day).write_bytes(b"")
+    with pytest.raises((PartlyLanded, AirflowFailException), match=f"1 of 21 files could not .*{day}"):
+        reconcile()
+    (row,) = snapshot(tmp_path)["rows"]
+    assert {cell["partition"] for cell in row["partitions"] if cell["state"] != "landed"} == {day}
+
+
+@pytest.mark.cca_simulator(days=40, recovered=False)
+def test_a_manifest_that_cannot_be_read_is_neither_missing_nor_written_over(
+    sim: Simulator, reconcile: Reconcile, day: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Patched, since no file refuses the superuser, who runs many tests."""
+    reconcile()
+    before, read, sent = without_snapshot(tmp_path), LocalStore.read, len(sim.log(call="download"))
+
+    def refused(self: LocalStore, key: str) -> bytes:
+        with self.translated("read", key):
+            if day in key:
+                raise PermissionError(13, "Permission denied")
+            return read(self, key)
+
+    monkeypatch.setattr(LocalStore, "read", refused)
+    with pytest.raises((PartlyLanded, AirflowFailException), match=f"{ZIPS} {day} in the store"):
+        reconcile()
+    (row,) = snapshot(tmp_path)["rows"]
+    odd = {cell["partition"]: cell["state"] for cell in row["partitions"] if cell["state"] != "landed"}
+    assert odd == {day: "unknown"}
+    assert without_snapshot(tmp_path) == before
+    assert sim.count(call="download") == sent
+
+
+@pytest.mark.cca_simulator(days=40, recovered=False)
+def test_a_report_that_the_store_does_not_list_leaves_the_others_and_the_coverage(
+    sim: Simulator, reconcile: Reconcile, tmp_path: Path
+) -> None:
+    (tmp_path / ZIPS).write_bytes(b"")
+    with pytest.raises((PartlyLanded, AirflowFailException), match=f"{ZIPS} in the store"):
+        reconcile([ZIPS, "peak_port_daily"])
+    rows = {(row["report"], row["level"]): row["partitions"] for row in snapshot(tmp_path)["rows"]}
+    assert {cell["state"] for cell in rows[ZIPS, None]} == {"unknown"}
+    assert {cell["state"] for cell in rows["peak_port_daily", "site"]} == {"landed"}
+
+
+@pytest.mark.cca_simulator(days=40, recovered=False)
+def test_a_file_that_was_downloaded_too_often_is_lost_and_fails_one_run(
+    sim: Simulator, reconcile: Reconcile, day: str, tmp_path: Path
+) -> None:
+    """Then what else there is of its date has its manifest, and nobody is asked to fix anything."""
+    (bad,) = sim.truth(ZIPS, day, day)
+    sim.world.attempts[bad.id] = 999
+    sim.world.add(ZIPS, day, b"recovered", name="recovered.zip")
+    with pytest.raises(AirflowFailException, match="999"):
+        reconcile()
+    (gap,) = snapshot(tmp_path)["gaps"]
+    assert (gap["partition"], gap["lost"]) == (day, 1)
+    asked = sim.count(call="download")
+    done = reconcile()
+    assert (done["lost"], done["still_missing"], sim.count(call="download")) == (1, 0, asked)
+    (gap,) = snapshot(tmp_path)["gaps"]
+    assert (gap["partition"], gap["state"], gap["lost"], gap["landed"]) == (day, "lost", 1, 1)
+    manifest = json.loads((folder(tmp_path, day) / MANIFEST_NAME).read_bytes())
+    assert [entry["name"] for entry in manifest["files"]] == ["recovered.zip"]
+    assert reconcile()["lost"] == 1
+
+
+@pytest.mark.cca_simulator(days=40, recovered=False)
+@pytest.mark.parametrize("gone", [False, True], ids=["listed", "gone upstream"])
+def test_the_copied_folder_of_another_date_is_not_believed(
+    sim: Simulator, reconcile: Reconcile, day: str, tmp_path: Path, gone: bool
+) -> None:
+    """A copy of the day before in its place: it is landed, and its manifest names its own files alone."""
+    reconcile()
+    shutil.rmtree(folder(tmp_path, day))
+    shutil.copytree(folder(tmp_path, ago(4)), folder(tmp_path, day))
+    if gone:
+        sim.world.removed |= {file.id for file in sim.truth(ZIPS, day, day)}
+    done = reconcile()
+    assert (done["downloaded"], done["still_missing"]) == (0 if gone else 1, 0)
+    manifest = json.loads((folder(tmp_path, day) / MANIFEST_NAME).read_bytes())
+    assert manifest["partition"] == {"creation_date": day}
+    assert [entry["id"] for entry in manifest["files"]] == [file.id for file in sim.truth(ZIPS, day, day)]

@@ -122,3 +122,14 @@ def test_a_run_that_was_clicked_is_asked_for_by_hand() -> None:
 def test_a_month_is_kept_until_its_last_day_is_gone() -> None:
     """Of the month that lies 365 days back, the last files are still there."""
     asked(MONTHLY, pendulum.now("UTC").subtract(days=365).format("YYYY-MM")).check_retention()
+
+
+def test_a_range_begins_with_the_oldest_date_that_the_server_has() -> None:
+    given = asked(partition=days_ago(400), end=days_ago(3))
+    assert (str(given.still_there().first), given.still_there().last) == (days_ago(365), given.last)
+
+
+@pytest.mark.parametrize(("first", "last"), [(400, 366), (366, 366), (3, -1)])
+def test_a_range_that_has_expired_or_not_begun_is_refused(first: int, last: int) -> None:
+    with pytest.raises(OutsideRetention):
+        asked(partition=days_ago(first), end=days_ago(last)).still_there()

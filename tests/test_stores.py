@@ -26,7 +26,6 @@ from verdicts import WHOLE, Folder, truth_of
 
 from airflow_provider_cca.destinations import open_store
 from airflow_provider_cca.errors import DestinationUnusable, PartlyLanded, StoreError
-from airflow_provider_cca.inventory import Inventory
 from airflow_provider_cca.landing import Landed, Landing
 from airflow_provider_cca.landing_sites import land_snapshot
 from airflow_provider_cca.manifest import MANIFEST_NAME, STRAYS_NAME
@@ -464,7 +463,9 @@ def test_a_manifest_whose_etag_is_no_md5_is_replaced_on_a_condition_too(s3, new_
     assert store.read(MANIFEST) == b"ours"
 
 
-def test_what_lands_while_a_file_is_withdrawn_stays_in_the_manifest(s3_proxy, s3, new_prefix, server) -> None:
+def test_what_lands_while_a_changed_file_is_landed_anew_stays_in_the_manifest(
+    s3_proxy, s3, new_prefix, server
+) -> None:
     """The other landing ends when the manifest has been read and is about to be written."""
     files = [server.has(listed(b"x", name, name), b"x") for name in ("a.zip", "b.zip", "c.zip")]
     prefix = new_prefix()
@@ -474,14 +475,18 @@ def test_what_lands_while_a_file_is_withdrawn_stays_in_the_manifest(s3_proxy, s3
     direct.land({(ZIPS, DAY): files[:2]})
 
     def overtake(line: str) -> None:
-        if line.startswith("PUT"):
+        if line.startswith("PUT") and line.endswith(MANIFEST_NAME):
             s3_proxy.before = lambda line: None
             direct.land({(ZIPS, DAY): files})
 
     s3_proxy.before = overtake
-    Inventory(open_store(f"s3://aws_proxy@{BUCKET}/{prefix}"), Retry(Event())).withdraw(FOLDER, {"a.zip"})
+    healing = Landing(
+        open_store(f"s3://aws_proxy@{BUCKET}/{prefix}"), server.fetch, Retry(Event()), workers=1
+    )
+    (landed,) = healing.land({(ZIPS, DAY): files[:2]}, changed={FOLDER: {"a.zip"}})
+    assert landed.downloaded == 1
     named = {entry["key"] for entry in json.loads(s3.objects(prefix)[MANIFEST])["files"]}
-    assert named == {"b.zip", "c.zip"}
+    assert named == {"a.zip", "b.zip", "c.zip"}
 
 
 def test_of_two_site_lists_that_land_at_once_on_s3_the_manifest_names_the_one_that_is_there(
