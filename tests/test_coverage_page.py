@@ -119,6 +119,22 @@ def test_a_user_who_may_not_read_dags_gets_no_data(ask: Ask, store: Path) -> Non
     assert ask(Authorization=f"Bearer {token(None)}").status_code == 403
 
 
+@pytest.mark.parametrize("query", ["", "?dag_id=mine", "?dag_id=~", "?dag_id=mine&dag_id=cca_reconcile"])
+@pytest.mark.parametrize(("readable", "status"), [("mine", 403), ("cca_reconcile", 200)])
+def test_the_dag_that_writes_the_snapshot_decides_whatever_the_caller_names(
+    server: TestClient, store: Path, monkeypatch: pytest.MonkeyPatch, query: str, readable: str, status: int
+) -> None:
+    write(store, make(TODAY))
+    manager = get_auth_manager()
+
+    def reads_one_dag(self: Any, *, details: Any = None, **_: Any) -> bool:
+        return details is not None and details.id == readable
+
+    monkeypatch.setattr(type(manager), "is_authorized_dag", reads_one_dag)
+    headers = {"Authorization": f"Bearer {token('VIEWER')}"}
+    assert server.get(DATA + query, headers=headers).status_code == status
+
+
 def test_what_the_browser_has_already_is_not_sent_again(ask: Ask, store: Path) -> None:
     write(store, make(TODAY))
     tag = ask().headers["ETag"]

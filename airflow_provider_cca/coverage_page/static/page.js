@@ -24,7 +24,7 @@ function refuse(status, detail) {
   if (status === 401) {
     say("bad", "You are not logged in.", make("p", {}, make("a", { href: "../../", "data-leave": true }, "Log in to Airflow"), " first."));
   } else if (status === 403) {
-    say("bad", "You may not read DAGs, so this page shows you nothing.");
+    say("bad", `You may not read the DAG ${RECONCILE}, so this page shows you nothing.`);
   } else if (status === 404) {
     say("waiting", "There is nothing to show yet.", make("p", {}, detail), land("Run it:"));
   } else {
