@@ -130,11 +130,6 @@ class Healing:
         failed = {place for place in places if self.coverages[place].missing}
         return sum((file.scope, file.partition) not in failed for file in self._fetched)
 
-    def snapshot(self, all_sites: bool) -> Snapshot:
-        """What is known now, over what was known before."""
-        today = self.now.date()
-        return Snapshot.of(self.coverages.values()).over(self.before, self.coverages.keys(), today, all_sites)
-
     def _answers(self, windows: Iterable[Window], pool: Executor) -> Iterator[tuple[Window, Future[Listed]]]:
         """In their order, and only a few asked ahead: no year of all sites is held at once."""
         ahead: deque[tuple[Window, Future[Listed]]] = deque()

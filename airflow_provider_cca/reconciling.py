@@ -28,8 +28,8 @@ from airflow_provider_cca.tasks import CcaLandingOperator
 
 if TYPE_CHECKING:
     from airflow_provider_cca.client import CcaClient
+    from airflow_provider_cca.entries import StoredObject
     from airflow_provider_cca.healing import Healing, Window
-    from airflow_provider_cca.retry import Retry
     from airflow_provider_cca.snapshot import Snapshot
     from airflow_provider_cca.store import Store
 
@@ -129,9 +129,8 @@ class CcaReconcileOperator(CcaLandingOperator):
 
         retry, workers = client.session.retry, client.config.max_connections + PUBLISHING_WORKERS
         inventory = Inventory(store, retry, Verify(self.verify))
-        return Healing(
-            inventory, client.files, client.download, retry, workers, _snapshot_before(store, retry)
-        )
+        before, _ = retry.call(lambda: _stored_snapshot(store))
+        return Healing(inventory, client.files, client.download, retry, workers, before)
 
     def _heal(self, client: CcaClient, healing: Healing) -> CcaError | None:
         """Land; what failed for some of the files, when all the others have landed."""
@@ -173,12 +172,21 @@ class CcaReconcileOperator(CcaLandingOperator):
         return iter([Scope(report)])
 
     def _write_snapshot(self, store: Store, healing: Healing) -> str:
+        """Write what was found over what is there by now: another run may have written since we began."""
         from airflow_provider_cca.snapshot import SNAPSHOT_NAME
 
-        snapshot = healing.snapshot(all_sites=not self.site)
-        content = snapshot.to_json(datetime.now(UTC), str(self.destination))
-        healing.retry.call(lambda: store.write(SNAPSHOT_NAME, content))
+        with store.lock(""):
+            healing.retry.call(lambda: self._merge_snapshot(store, healing))
         return SNAPSHOT_NAME
+
+    def _merge_snapshot(self, store: Store, healing: Healing) -> None:
+        """Raises StoreError when another run writes it meanwhile: then it is to be merged again."""
+        from airflow_provider_cca.snapshot import SNAPSHOT_NAME, Snapshot
+
+        before, stored = _stored_snapshot(store)
+        found, today = Snapshot.of(healing.coverages.values()), healing.now.date()
+        snapshot = found.over(before, healing.coverages.keys(), today, all_sites=not self.site)
+        store.replace(SNAPSHOT_NAME, snapshot.to_json(datetime.now(UTC), str(self.destination)), stored)
 
     def _raise_alarm(self, healing: Healing, failed: CcaError | None) -> None:
         from airflow_provider_cca.snapshot import gap_dict, gaps_within
@@ -219,16 +227,19 @@ def _raise_failures(healing: Healing, failed: CcaError | None) -> None:
     ) from error
 
 
-def _snapshot_before(store: Store, retry: Retry) -> Snapshot:
+def _stored_snapshot(store: Store) -> tuple[Snapshot, StoredObject | None]:
+    """What the last run left, and the object that it is in, if there is any."""
     from airflow_provider_cca.snapshot import SNAPSHOT_NAME, Snapshot
 
+    found = store.present(SNAPSHOT_NAME)
+    if found is None:
+        return Snapshot(), None
+    content, stored = found
     try:
-        return Snapshot.from_json(retry.call(lambda: store.read(SNAPSHOT_NAME)))
-    except DestinationUnusable:
-        log.info("There is no coverage of an earlier run")
+        return Snapshot.from_json(content), stored
     except ValueError as error:
         log.warning("The coverage of the run before cannot be used and is written anew: %s", error)
-    return Snapshot()
+    return Snapshot(), stored
 
 
 def _check_needs(reports: Sequence[Report], **values: Any) -> None:

@@ -19,7 +19,9 @@ from airflow_provider_cca.compat import AirflowFailException
 from airflow_provider_cca.errors import ExpiresSoon, InvalidArgument, PartlyLanded
 from airflow_provider_cca.manifest import MANIFEST_NAME
 from airflow_provider_cca.operators import CcaReconcileOperator, CcaToObjectStorageOperator
+from airflow_provider_cca.s3_store import S3Store
 from airflow_provider_cca.simulator import Simulator, Status, StillProcessing, WrongBytes
+from airflow_provider_cca.store import Store
 
 ALL = ["cdr", "cdr_compressed", "peak_port_daily", "peak_port_monthly"]
 ROOT = Path(__file__).parent.parent
@@ -377,6 +379,59 @@ def test_reports_that_a_run_does_not_cover_stay_in_the_coverage(
     rows = {(row["report"], row["level"]): row for row in snapshot(tmp_path)["rows"]}
     assert {key: rows[key] for key in first} == first
     assert set(rows) == {*first, ("peak_port_monthly", "site")}
+
+
+def other_run_at_the_end(
+    monkeypatch: pytest.MonkeyPatch, store: type[Store], other: Callable[[], object]
+) -> None:
+    """Let another run write its coverage, once, after the first has read what it is going to add to."""
+    present, reads = store.present, list[str]()
+
+    def read(self: Store, key: str) -> Any:
+        found = present(self, key)
+        reads.append(key)
+        if len(reads) == 2:  # the first is at the beginning of the run
+            other()
+        return found
+
+    monkeypatch.setattr(store, "present", read)
+
+
+def test_two_runs_at_once_keep_what_each_other_found(
+    sim: Simulator, reconcile: Reconcile, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The other one begins and ends while the first one lands."""
+    heal, others = CcaReconcileOperator._heal, [1]
+
+    def and_meanwhile(self: Any, *arguments: Any) -> Any:
+        if others:
+            others.pop()
+            reconcile("peak_port_daily", level="site", dry_run=True)
+        return heal(self, *arguments)
+
+    monkeypatch.setattr(CcaReconcileOperator, "_heal", and_meanwhile)
+    reconcile(ZIPS)
+    found = snapshot(tmp_path)
+    assert [row["report"] for row in found["rows"]] == [ZIPS, "peak_port_daily"]
+    assert {gap["report"] for gap in found["gaps"]} == {"peak_port_daily"}
+
+
+def test_on_s3_a_run_that_writes_its_coverage_at_the_same_moment_is_merged(
+    sim: Simulator,
+    reconcile: Reconcile,
+    s3: Any,
+    new_prefix: Callable[[], str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    prefix = new_prefix()
+    where = {"destination": f"s3://aws_default@{BUCKET}/{prefix}", "lookback_days": 5, "dry_run": True}
+    reconcile("peak_port_monthly", level="site", **where)
+    other_run_at_the_end(monkeypatch, S3Store, lambda: reconcile("peak_port_daily", level="site", **where))
+    reconcile(ZIPS, **where)
+    found = json.loads(s3.objects(prefix)["_coverage.json"])
+    reports = [ZIPS, "peak_port_daily", "peak_port_monthly"]
+    assert [row["report"] for row in found["rows"]] == reports
+    assert {gap["report"] for gap in found["gaps"]} == set(reports)
 
 
 @pytest.mark.parametrize("body", [b"", b"null", b'{"version": 2}'])
