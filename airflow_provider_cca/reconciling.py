@@ -20,6 +20,7 @@ from airflow_provider_cca.errors import (
     InvalidArgument,
     InvalidConnection,
     PartlyLanded,
+    StoreError,
     Unauthorized,
 )
 from airflow_provider_cca.models import Partition, Scope
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from airflow_provider_cca.client import CcaClient
     from airflow_provider_cca.entries import StoredObject
     from airflow_provider_cca.healing import Healing, Window
+    from airflow_provider_cca.retry import Retry
     from airflow_provider_cca.snapshot import Snapshot
     from airflow_provider_cca.store import Store
 
@@ -91,6 +93,7 @@ class CcaReconcileOperator(CcaLandingOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         from airflow_provider_cca.healing import counts
+        from airflow_provider_cca.snapshot import SNAPSHOT_NAME
 
         with self.connected() as client:
             self._check()
@@ -98,13 +101,13 @@ class CcaReconcileOperator(CcaLandingOperator):
             healing = self._healing(client, store)
             healing.look(self._windows(client, healing))
             failed = None if dry_run else self._heal(client, healing)
-            key = self._write_snapshot(store, healing)
+            unwritten = self._write_snapshot(store, healing)
             if not dry_run:
-                self._raise_alarm(healing, failed)
-            _raise_failures(healing, failed)
+                self._raise_alarm(healing, failed or unwritten)
+            _raise_failures(healing, failed or unwritten)
         if healing.landing:
             announce_each(context, self.outlets, str(self.destination), healing.landing.landed)
-        return {**counts(healing), "snapshot": self.url(key)}
+        return {**counts(healing), "snapshot": self.url(SNAPSHOT_NAME)}
 
     def _check(self) -> None:
         """Raise InvalidArgument when a value cannot be right; templates are left for the run."""
@@ -129,8 +132,9 @@ class CcaReconcileOperator(CcaLandingOperator):
 
         retry, workers = client.session.retry, client.config.max_connections + PUBLISHING_WORKERS
         inventory = Inventory(store, retry, Verify(self.verify))
-        before, _ = retry.call(lambda: _stored_snapshot(store))
-        return Healing(inventory, client.files, client.download, retry, workers, before)
+        return Healing(
+            inventory, client.files, client.download, retry, workers, _snapshot_before(store, retry)
+        )
 
     def _heal(self, client: CcaClient, healing: Healing) -> CcaError | None:
         """Land; what failed for some of the files, when all the others have landed."""
@@ -171,13 +175,18 @@ class CcaReconcileOperator(CcaLandingOperator):
             return (Scope(report, level=level) for level in ([self.level] if self.level else LEVELS))
         return iter([Scope(report)])
 
-    def _write_snapshot(self, store: Store, healing: Healing) -> str:
-        """Write what was found over what is there by now: another run may have written since we began."""
-        from airflow_provider_cca.snapshot import SNAPSHOT_NAME
+    def _write_snapshot(self, store: Store, healing: Healing) -> CcaError | None:
+        """Write what was found over what is there by now: another run may have written since we began.
 
-        with store.lock(""):
-            healing.retry.call(lambda: self._merge_snapshot(store, healing))
-        return SNAPSHOT_NAME
+        Returns why it could not, after all has been landed.
+        """
+        try:
+            with store.lock(""):
+                healing.retry.call(lambda: self._merge_snapshot(store, healing))
+        except (DestinationUnusable, StoreError) as error:
+            log.warning("The coverage is left as it was: %s", error)
+            return error
+        return None
 
     def _merge_snapshot(self, store: Store, healing: Healing) -> None:
         """Raises StoreError when another run writes it meanwhile: then it is to be merged again."""
@@ -227,9 +236,23 @@ def _raise_failures(healing: Healing, failed: CcaError | None) -> None:
     ) from error
 
 
+def _snapshot_before(store: Store, retry: Retry) -> Snapshot:
+    """What the last run left; nothing, with a warning, when it cannot be read."""
+    from airflow_provider_cca.snapshot import Snapshot
+
+    try:
+        return retry.call(lambda: _stored_snapshot(store))[0]
+    except (DestinationUnusable, StoreError) as error:
+        log.warning("What earlier runs found is not known to this one: %s", error)
+        return Snapshot()
+
+
 def _stored_snapshot(store: Store) -> tuple[Snapshot, StoredObject | None]:
-    """What the last run left, and the object that it is in, if there is any."""
-    from airflow_provider_cca.snapshot import SNAPSHOT_NAME, Snapshot
+    """What the last run left, and the object that it is in, if there is any.
+
+    Raises DestinationUnusable when a newer version has written it: it may hold what this one cannot keep.
+    """
+    from airflow_provider_cca.snapshot import SNAPSHOT_NAME, NewerVersion, Snapshot
 
     found = store.present(SNAPSHOT_NAME)
     if found is None:
@@ -237,8 +260,17 @@ def _stored_snapshot(store: Store) -> tuple[Snapshot, StoredObject | None]:
     content, stored = found
     try:
         return Snapshot.from_json(content), stored
+    except NewerVersion as error:
+        raise DestinationUnusable(
+            f"{store.path(SNAPSHOT_NAME)} was written by a newer version of airflow-provider-cca ({error}): "
+            "update it where this task runs"
+        ) from error
     except ValueError as error:
-        log.warning("The coverage of the run before cannot be used and is written anew: %s", error)
+        log.warning(
+            "%s is damaged and is written anew; what was lost before is no longer in it: %s",
+            store.path(SNAPSHOT_NAME),
+            error,
+        )
     return Snapshot(), stored
 
 

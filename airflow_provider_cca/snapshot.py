@@ -8,11 +8,12 @@ partition for each date, summed over all sites. A gap is a partition (of one sit
 from __future__ import annotations
 
 import json
+import logging
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from airflow_provider_cca.coverage import RETENTION, Coverage, State, by_deadline, summed
@@ -22,9 +23,17 @@ from airflow_provider_cca.reports import RETENTION_DAYS, Grain, report_named
 SNAPSHOT_NAME = "_coverage.json"
 VERSION = 1
 MOST_GAPS = 10_000
+"""How many of the gaps that can still be landed are written; those that are lost all are."""
 
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 Place = tuple[Scope, Partition]
 _FACTS = ("files", "landed", "lost", "bytes", "landed_bytes")
+
+
+class NewerVersion(ValueError):
+    """The snapshot was written by a newer version of this package."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +100,8 @@ class Snapshot:
             "retention_days": RETENTION_DAYS,
             "destination": without_user(destination),
             "rows": [_row_dict(scope, self.rows[scope], today) for scope in sorted(self.rows, key=_order)],
-            "gaps": [gap_dict(gap, today) for gap in gaps[:MOST_GAPS]],
+            # A later run knows of what was lost from here alone.
+            "gaps": [gap_dict(gap, today) for n, gap in enumerate(gaps) if n < MOST_GAPS or gap.lost],
             "gaps_total": len(gaps),
             "counts": self._counts(),
         }
@@ -101,19 +111,15 @@ class Snapshot:
 
     @classmethod
     def from_json(cls, body: bytes) -> Snapshot:
-        """Raises ValueError when it is damaged, or of a version that this package does not know."""
+        """Raises ValueError when it is damaged, as NewerVersion when it is newer than this package.
+
+        An entry that this package cannot read is left out, with a warning.
+        """
         try:
             data = json.loads(body)
-            if data["version"] != VERSION:
-                raise ValueError(f"its version is {data['version']!r}, not {VERSION}")
-            gaps = [_parsed(_scope(gap), gap) for gap in data["gaps"]]
-            rows = {
-                (scope := _scope(row)): Row(
-                    {cell.partition: cell for cell in (_parsed(scope, one) for one in row["partitions"])},
-                    row.get("sites"),
-                )
-                for row in data["rows"]
-            }
+            check_version(data["version"])
+            gaps = _each(data["gaps"], lambda gap: _parsed(_scope(gap), gap))
+            rows = dict(_each(data["rows"], _parsed_row))
             return cls(rows, {(gap.scope, gap.partition): gap for gap in gaps})
         except (KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ValueError(f"it is no snapshot: {error!r}") from error
@@ -131,6 +137,14 @@ class Snapshot:
         older = {(calendar_of(scope), partition) for scope, partition in self.gaps} - shown
         states[State.LOST] += len(older)
         return {str(state): states[state] for state in State}
+
+
+def check_version(version: Any) -> None:
+    """Raise ValueError unless this package knows the version, as NewerVersion when it is newer."""
+    if type(version) is int and version > VERSION:  # True is an int, and no version
+        raise NewerVersion(f"its version is {version}, not {VERSION}")
+    if type(version) is not int or version != VERSION:
+        raise ValueError(f"its version is {version!r}, not {VERSION}")
 
 
 def calendar_of(scope: Scope) -> Scope:
@@ -195,6 +209,23 @@ def _facts(one: Coverage, today: date) -> dict[str, Any]:
 
 def _scope(data: Mapping[str, Any]) -> Scope:
     return Scope(report_named(data["report"]), data.get("site"), data.get("level"))
+
+
+def _each(entries: Iterable[Any], parse: Callable[[Any], T]) -> list[T]:
+    """The entries that can be read: a report or state that this package does not know costs no other."""
+    found = []
+    for entry in entries:
+        try:
+            found.append(parse(entry))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            log.warning("An entry of the coverage is left out: %s: %.200r", error, entry)
+    return found
+
+
+def _parsed_row(row: Mapping[str, Any]) -> tuple[Scope, Row]:
+    scope = _scope(row)
+    cells = _each(row["partitions"], lambda cell: _parsed(scope, cell))
+    return scope, Row({cell.partition: cell for cell in cells}, row.get("sites"))
 
 
 def _parsed(scope: Scope, data: Mapping[str, Any]) -> Coverage:

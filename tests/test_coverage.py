@@ -26,7 +26,7 @@ from airflow_provider_cca.manifest import MANIFEST_NAME, LandedFile, Manifest
 from airflow_provider_cca.models import Partition, RemoteFile, Scope, iso
 from airflow_provider_cca.reports import REPORTS, Grain
 from airflow_provider_cca.retry import Retry
-from airflow_provider_cca.snapshot import Snapshot, gaps_within, without_user
+from airflow_provider_cca.snapshot import MOST_GAPS, Snapshot, gaps_within, without_user
 from airflow_provider_cca.store import FsspecStore, Store
 
 ZIPS = Scope(REPORTS["cdr_compressed"])
@@ -209,6 +209,16 @@ def test_gaps_come_nearest_deadline_first_then_what_is_lost() -> None:
 def test_a_snapshot_survives_its_json() -> None:
     snapshot = Snapshot.of([gap(site("a")), gap(ZIPS), Coverage(ZIPS, day_before(1), State.EMPTY)])
     assert Snapshot.from_json(snapshot.to_json(NOW, "/x")) == snapshot
+
+
+def test_however_many_gaps_there_are_none_that_is_lost_is_left_out() -> None:
+    """The next run would not know of it."""
+    many = [gap(site(str(number))) for number in range(MOST_GAPS + 5)]
+    lost = [gap(ZIPS, day_before(back), state=State.LOST, lost=1) for back in range(366, 386)]
+    snapshot = Snapshot({}, {(one.scope, one.partition): one for one in (*many, *lost)})
+    data = document(snapshot)
+    assert (len(data["gaps"]), data["gaps_total"]) == (MOST_GAPS + 20, MOST_GAPS + 25)
+    assert sum(one["state"] == "lost" for one in data["gaps"]) == 20
 
 
 @pytest.mark.parametrize("body", [b"", b"null", b"[]", b'{"version": 2}', b'{"version": 1}', b"[" * 9999])

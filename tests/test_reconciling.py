@@ -434,12 +434,66 @@ def test_on_s3_a_run_that_writes_its_coverage_at_the_same_moment_is_merged(
     assert {gap["report"] for gap in found["gaps"]} == set(reports)
 
 
-@pytest.mark.parametrize("body", [b"", b"null", b'{"version": 2}'])
+@pytest.mark.parametrize("body", [b"", b"null", b'{"version": 1, "gaps": ['])
 def test_a_damaged_coverage_is_written_anew(
     sim: Simulator, reconcile: Reconcile, tmp_path: Path, body: bytes
 ) -> None:
     (tmp_path / "_coverage.json").write_bytes(body)
     reconcile()
+    assert states(tmp_path) == {"landed"}
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_a_coverage_of_a_newer_version_is_left_alone_and_told(
+    sim: Simulator, reconcile: Reconcile, tmp_path: Path, dry_run: bool
+) -> None:
+    """After all has been landed."""
+    newer = b'{"version": 2, "gaps": "in another form"}'
+    (tmp_path / "_coverage.json").write_bytes(newer)
+    with pytest.raises(AirflowFailException, match=r"DestinationUnusable.*newer version.*update it where"):
+        reconcile(dry_run=dry_run)
+    assert (tmp_path / "_coverage.json").read_bytes() == newer
+    assert len(objects(tmp_path)) == (0 if dry_run else len(sim.truth(ZIPS, ago(20), ago(0))))
+
+
+def test_a_coverage_that_cannot_be_read_is_left_alone_and_told(
+    sim: Simulator, reconcile: Reconcile, tmp_path: Path
+) -> None:
+    """A folder in its place stands for any refusal of the store: root is denied nothing."""
+    (tmp_path / "_coverage.json").mkdir()
+    with pytest.raises(AirflowFailException, match=r"cannot read .*_coverage\.json"):
+        reconcile()
+    assert (tmp_path / "_coverage.json").is_dir()
+    assert len(objects(tmp_path)) == len(sim.truth(ZIPS, ago(20), ago(0)))
+
+
+@pytest.mark.cca_simulator(days=365, recovered=False, quirks=False)
+def test_the_alarm_is_raised_though_the_coverage_cannot_be_written(
+    sim: Simulator, reconcile: Reconcile, tmp_path: Path
+) -> None:
+    sim.inject(Status(500), f"/{sim.truth(ZIPS, ago(360), ago(360))[0].id}$", times=None)
+    (tmp_path / "_coverage.json").write_bytes(b'{"version": 2}')
+    with pytest.raises(ExpiresSoon, match=ago(360)):
+        reconcile(lookback_days=364)
+
+
+def test_an_entry_that_is_not_known_costs_no_other_its_memory(
+    sim: Simulator, reconcile: Reconcile, tmp_path: Path
+) -> None:
+    reconcile()
+    lost = {"report": ZIPS, "site": None, "level": None, "partition": ago(400), "state": "lost", "files": 1}
+    lost |= {"landed": 0, "lost": 1, "bytes": 5, "landed_bytes": 0, "expires_on": ago(35), "days_left": None}
+    strange = [
+        lost | {"report": "of_tomorrow"},
+        lost | {"state": "mislaid"},
+        lost | {"partition": "soon"},
+        "?",
+    ]
+    stored = {**snapshot(tmp_path), "gaps": [*strange, lost]}
+    stored["rows"].append({"report": "of_tomorrow", "level": None, "grain": "day", "partitions": []})
+    (tmp_path / "_coverage.json").write_text(json.dumps(stored))
+    reconcile()
+    assert snapshot(tmp_path)["gaps"] == [lost]
     assert states(tmp_path) == {"landed"}
 
 

@@ -13,20 +13,16 @@ from typing import Any
 
 from airflow_provider_cca.coverage import State
 from airflow_provider_cca.reports import LEVELS, REPORTS
-from airflow_provider_cca.snapshot import MOST_GAPS, VERSION, without_user
+from airflow_provider_cca.snapshot import MOST_GAPS, check_version, without_user
 
 STATES = tuple(str(state) for state in State)
-
-
-class NewerVersion(ValueError):
-    """The snapshot was written by a newer version of this package."""
 
 
 def checked(body: bytes) -> dict[str, Any]:
     """The snapshot as the page gets it; raises ValueError when it is damaged, as NewerVersion when newer."""
     try:
         data = json.loads(body)
-        _check_version(data["version"])
+        check_version(data["version"])
         return {
             "written_at": _moment(data["written_at"]),
             "today": _date(data["today"]),
@@ -39,13 +35,6 @@ def checked(body: bytes) -> dict[str, Any]:
         }
     except (KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"it is no snapshot: {error!r}") from error
-
-
-def _check_version(version: Any) -> None:
-    if _count(version) > VERSION:
-        raise NewerVersion(f"its version is {version}, not {VERSION}")
-    if version != VERSION:
-        raise ValueError(f"its version is {version}, not {VERSION}")
 
 
 def _row(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,10 +15,10 @@ from functools import lru_cache
 
 from airflow.sdk import Variable
 
-from airflow_provider_cca.coverage_page.checked import NewerVersion, checked
+from airflow_provider_cca.coverage_page.checked import checked
 from airflow_provider_cca.destinations import open_store
 from airflow_provider_cca.errors import StoreError
-from airflow_provider_cca.snapshot import SNAPSHOT_NAME
+from airflow_provider_cca.snapshot import SNAPSHOT_NAME, NewerVersion
 from airflow_provider_cca.store import is_absent
 
 log = logging.getLogger(__name__)
