@@ -10,7 +10,7 @@ import logging
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from airflow_provider_cca.coverage import Comparison, Coverage, State
@@ -27,7 +27,7 @@ from airflow_provider_cca.keys import folder_of
 from airflow_provider_cca.landing import Fetch, Landing
 from airflow_provider_cca.models import Partition, RemoteFile, Scope, by_partition
 from airflow_provider_cca.retry import Retry
-from airflow_provider_cca.snapshot import Place, Snapshot
+from airflow_provider_cca.snapshot import Place, Snapshot, calendar_of
 
 log = logging.getLogger(__name__)
 
@@ -161,10 +161,24 @@ class Healing:
         place = one.scope, one.partition
         found = one.coverage(self.before.gaps.get(place))
         if found.state is State.UNKNOWN and one.listed is not None and one.partition.fading(self.now):
-            return  # the server may have deleted it before anybody looked: there is nothing to be said
+            # The server may have deleted it before anybody looked: then there is nothing to be said.
+            if verdict := self._gone(one, found):
+                self.coverages[place] = verdict
+            return
         self.coverages[place] = found
         if one.needs_landing():
             self._open[place] = one
+
+    def _gone(self, one: Comparison, found: Coverage) -> Coverage | None:
+        """What is to be said of a partition that neither server nor store names, and an earlier look did."""
+        row = self.before.rows.get(calendar_of(one.scope))
+        known = row.cells.get(one.partition) if row else None
+        # A date of several sites does not say what of it was this one's.
+        if row is None or known is None or not known.landed or (row.sites or 1) > 1:
+            return None
+        if self.retry.call(lambda: self.inventory.store.sizes(one.folder)):
+            return found  # objects without a manifest: nobody knows whether they are whole
+        return replace(known, scope=one.scope, state=State.LOST, landed=0, landed_bytes=0, lost=known.files)
 
     def _urgency(self, scope: Scope, partition: Partition) -> tuple[bool, str, Partition, str]:
         """What has no files can wait; else by the day on which it vanishes."""

@@ -6,6 +6,7 @@ import json
 import os
 import random
 import re
+import shutil
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -368,6 +369,26 @@ def test_what_vanished_before_it_was_landed_is_counted_as_lost(
     lost = snapshot(tmp_path)["gaps"][0]
     assert (lost["partition"], lost["state"], lost["days_left"]) == (ago(365), "lost", None)
     assert reconcile(lookback_days=365)["lost"] == 1
+
+
+@pytest.mark.cca_simulator(days=366, recovered=False, quirks=False)
+@pytest.mark.parametrize(("kept", "state", "lost"), [([], "lost", 1), (["a.zip"], "unknown", 0)])
+def test_what_had_landed_and_is_gone_when_the_server_has_deleted_it_is_landed_no_more(
+    sim: Simulator, reconcile: Reconcile, tmp_path: Path, kept: list[str], state: str, lost: int
+) -> None:
+    """What is left without its manifest may be whole, or not."""
+    noon = sim.now
+    sim.now = lambda: today().replace(hour=0)
+    reconcile(lookback_days=365)
+    sim.now = noon
+    shutil.rmtree(folder(tmp_path, ago(365)))
+    for name in kept:
+        folder(tmp_path, ago(365)).mkdir()
+        (folder(tmp_path, ago(365)) / name).write_bytes(b"?")
+    for _ in range(2):
+        assert reconcile(lookback_days=365)["lost"] == lost
+        assert snapshot(tmp_path)["rows"][0]["partitions"][0]["state"] == state
+        assert [gap["partition"] for gap in snapshot(tmp_path)["gaps"]] == [ago(365)] * lost
 
 
 def test_reports_that_a_run_does_not_cover_stay_in_the_coverage(
