@@ -11,12 +11,12 @@ import json
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from airflow_provider_cca.coverage import RETENTION, Coverage, State, by_deadline, summed
+from airflow_provider_cca.coverage import RETENTION, Coverage, State, by_deadline, state_of, summed
 from airflow_provider_cca.models import Partition, Scope, iso
 from airflow_provider_cca.reports import RETENTION_DAYS, Grain, report_named
 
@@ -72,19 +72,26 @@ class Snapshot:
         """This one, with what it says nothing of as it was before, grown older.
 
         :param looked_at: Everything that this one is about, also what is whole.
-        :param all_sites: Whether it is about every site; if not, it makes no calendar of all.
+        :param all_sites: Whether it is about every site; if not, it makes no calendar of all, and in one that
+            there is it changes the dates alone that it looked at.
         """
         kept = {
             place: gap.aged(today)
             for place, gap in before.gaps.items()
             if place not in looked_at and place not in self.gaps
         }
-        rows = {**before.rows, **self.rows}
-        for scope in rows:
-            if scope in before.rows and scope.report.needs == "site" and not all_sites:
-                rows[scope] = before.rows[scope]
-            rows[scope] = _over(rows[scope], before.rows.get(scope), today)
-        return Snapshot(rows, {**kept, **self.gaps})
+        gaps = {**kept, **self.gaps}
+        rows = {**before.rows}
+        for scope, found in self.rows.items():
+            if all_sites or scope.report.needs != "site":
+                rows[scope] = found
+            elif scope in rows:
+                rows[scope] = _revised(
+                    rows[scope], found, [g for g in gaps.values() if calendar_of(g.scope) == scope]
+                )
+        return Snapshot(
+            {scope: _over(row, before.rows.get(scope), today) for scope, row in rows.items()}, gaps
+        )
 
     def as_dict(self, now: datetime, destination: str) -> dict[str, Any]:
         """As JSON values.
@@ -176,6 +183,44 @@ def _over(new: Row, old: Row | None, today: date) -> Row:
     cells = {**(old.cells if old else {}), **new.cells}
     begins = today - RETENTION
     return Row({p: cell.aged(today) for p, cell in cells.items() if p.last >= begins}, new.sites)
+
+
+def _revised(row: Row, found: Row, gaps: Iterable[Coverage]) -> Row:
+    """A calendar of all sites after a look at some of them.
+
+    :param gaps: Of all sites, by now.
+    """
+    of_date: dict[Partition, list[Coverage]] = defaultdict(list)
+    for gap in gaps:
+        of_date[gap.partition].append(gap)
+    revised = {
+        partition: _with_gaps(row.cells[partition], of_date[partition], found.cells[partition].state)
+        for partition in row.cells.keys() & found.cells.keys()
+    }
+    return Row({**row.cells, **revised}, row.sites)
+
+
+def _with_gaps(cell: Coverage, gaps: Sequence[Coverage], found: State) -> Coverage:
+    """A date of all sites in which nothing but these gaps has not landed.
+
+    :param found: The state of those sites that were looked at.
+    """
+    missing, lost = sum(gap.missing for gap in gaps), sum(gap.lost for gap in gaps)
+    files, size = max(cell.files, missing + lost), max(cell.bytes, sum(gap.bytes for gap in gaps))
+    landed = files - missing - lost
+    state = state_of(files, landed, lost) if files else State.EMPTY
+    if state in {State.LANDED, State.EMPTY} and State.UNKNOWN in {cell.state, found}:
+        state = State.UNKNOWN
+    return replace(
+        cell,
+        state=state,
+        files=files,
+        landed=landed,
+        lost=lost,
+        bytes=size,
+        landed_bytes=size - sum(gap.bytes - gap.landed_bytes for gap in gaps),
+        expires_on=min((g.expires_on for g in gaps if g.missing and g.expires_on), default=cell.expires_on),
+    )
 
 
 def _order(scope: Scope) -> tuple[str, str]:

@@ -254,10 +254,42 @@ def test_what_was_lost_stays_in_the_list_when_the_calendar_has_moved_on() -> Non
 
 
 def test_a_look_at_some_sites_does_not_pass_for_the_calendar_of_all() -> None:
-    before = Snapshot.of([Coverage(site(name), DAY, State.LANDED, 1, 1) for name in "abc"])
-    now = Snapshot.of([gap(site("a"))]).over(before, {(site("a"), DAY)}, NOW.date(), all_sites=False)
+    now = Snapshot.of([gap(site("a"))]).over(Snapshot(), {(site("a"), DAY)}, NOW.date(), all_sites=False)
+    assert (now.rows, len(now.gaps)) == ({}, 1)
+
+
+@pytest.mark.parametrize(
+    ("known", "found", "cell"),
+    [
+        ("LLL", {"a": "M"}, (State.PARTLY, 3, 2, 0)),
+        ("MLL", {"a": "M"}, (State.PARTLY, 3, 2, 0)),
+        ("MLL", {"a": "L"}, (State.LANDED, 3, 3, 0)),
+        ("MML", {"a": "L"}, (State.PARTLY, 3, 2, 0)),
+        ("LLL", {"a": "X"}, (State.LOST, 3, 2, 1)),
+        ("LLL", {"a": "X", "b": "M", "c": "M"}, (State.MISSING, 3, 0, 1)),
+        ("LLL", {"a": "?"}, (State.UNKNOWN, 3, 3, 0)),
+        ("LL?", {"a": "L"}, (State.UNKNOWN, 2, 2, 0)),
+        ("EEE", {"a": "M"}, (State.MISSING, 1, 0, 0)),
+        ("EEE", {"a": "E"}, (State.EMPTY, 0, 0, 0)),
+    ],
+)
+def test_a_look_at_some_sites_shows_their_gaps_in_the_calendar_of_all(known, found, cell) -> None:
+    looks = {
+        "L": Coverage(ZIPS, DAY, State.LANDED, 1, 1, 0, 5, 5),
+        "M": gap(ZIPS),
+        "X": gap(ZIPS, state=State.LOST, lost=1),
+        "E": Coverage(ZIPS, DAY, State.EMPTY),
+        "?": Coverage(ZIPS, DAY, State.UNKNOWN),
+    }
+    before = Snapshot.of(
+        [replace(looks[letter], scope=site(name)) for letter, name in zip(known, "abc", strict=True)]
+    )
+    some = [replace(looks[letter], scope=site(name)) for name, letter in found.items()]
+    now = Snapshot.of(some).over(before, {(one.scope, DAY) for one in some}, NOW.date(), all_sites=False)
     (row,) = now.rows.values()
-    assert (row.sites, row.cells[DAY].files, len(now.gaps)) == (3, 3, 1)
+    shown = row.cells[DAY]
+    assert (row.sites, (shown.state, shown.files, shown.landed, shown.lost)) == (3, cell)
+    assert shown.landed_bytes == 5 * shown.landed
 
 
 def test_the_alarm_is_about_what_vanishes_soon_and_can_be_saved() -> None:
