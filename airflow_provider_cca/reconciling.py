@@ -194,6 +194,8 @@ class CcaReconcileOperator(CcaLandingOperator):
 
         before, stored = _stored_snapshot(store)
         found, today = Snapshot.of(healing.coverages.values()), healing.now.date()
+        if ahead := [f"{scope} {day}" for scope, day in healing.coverages if day.first > today]:
+            log.warning("Left out of the coverage, as they are dated after today: %s", ", ".join(ahead[:20]))
         snapshot = found.over(before, healing.coverages.keys(), today, all_sites=not self.site)
         store.replace(SNAPSHOT_NAME, snapshot.to_json(datetime.now(UTC), str(self.destination)), stored)
 

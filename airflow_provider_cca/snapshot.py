@@ -69,7 +69,7 @@ class Snapshot:
     def over(
         self, before: Snapshot, looked_at: Collection[Place], today: date, all_sites: bool = True
     ) -> Snapshot:
-        """This one, with what it says nothing of as it was before, grown older.
+        """This one, with what it says nothing of as it was before, grown older, and without dates to come.
 
         :param looked_at: Everything that this one is about, also what is whole.
         :param all_sites: Whether it is about every site; if not, it makes no calendar of all, and in one that
@@ -80,7 +80,7 @@ class Snapshot:
             for place, gap in before.gaps.items()
             if place not in looked_at and place not in self.gaps
         }
-        gaps = {**kept, **self.gaps}
+        gaps = {place: gap for place, gap in {**kept, **self.gaps}.items() if gap.partition.first <= today}
         rows = {**before.rows}
         for scope, found in self.rows.items():
             if all_sites or scope.report.needs != "site":
@@ -179,10 +179,15 @@ def _row(scope: Scope, cells: Mapping[Partition, Sequence[Coverage]]) -> Row:
 
 
 def _over(new: Row, old: Row | None, today: date) -> Row:
-    """A row with the cells that a shorter look left out, as long as the calendar shows them."""
+    """A row with the cells that a shorter look left out, as long as the calendar shows them.
+
+    It shows none to come: a server that is wrong by a year would make it as wide.
+    """
     cells = {**(old.cells if old else {}), **new.cells}
     begins = today - RETENTION
-    return Row({p: cell.aged(today) for p, cell in cells.items() if p.last >= begins}, new.sites)
+    return Row(
+        {p: cell.aged(today) for p, cell in cells.items() if p.last >= begins and p.first <= today}, new.sites
+    )
 
 
 def _revised(row: Row, found: Row, gaps: Iterable[Coverage]) -> Row:

@@ -150,8 +150,9 @@ def site(name: str) -> Scope:
 
 
 def gap(scope: Scope, day: Partition = DAY, **facts: Any) -> Coverage:
-    expires_on = day.first + timedelta(days=365)
-    facts = {"state": State.MISSING, "files": 1, "bytes": 5, "expires_on": expires_on, **facts}
+    if "expires_on" not in facts:
+        facts["expires_on"] = day.first + timedelta(days=365)
+    facts = {"state": State.MISSING, "files": 1, "bytes": 5, **facts}
     return Coverage(scope, day, **facts)
 
 
@@ -251,6 +252,16 @@ def test_what_was_lost_stays_in_the_list_when_the_calendar_has_moved_on() -> Non
     data = document(Snapshot().over(Snapshot.of([ancient]), set(), NOW.date()))
     assert data["rows"][0]["partitions"] == []
     assert ([one["state"] for one in data["gaps"]], data["counts"]["lost"]) == (["lost"], 1)
+
+
+def test_dates_to_come_are_left_out_also_those_that_are_there() -> None:
+    """A server that is wrong by a year would make a calendar of as many."""
+    future = [Partition(date(9000, 1, 1)), Partition(date(9999, 12, 31)), day_before(-1)]
+    before = Snapshot.of([gap(ZIPS, DAY), *(gap(ZIPS, day, expires_on=None) for day in future)])
+    for snapshot in (before, Snapshot()):
+        now = before.over(snapshot, set(), NOW.date())
+        assert list(now.rows[ZIPS].cells) == [DAY]
+        assert list(now.gaps) == [(ZIPS, DAY)]
 
 
 def test_a_look_at_some_sites_does_not_pass_for_the_calendar_of_all() -> None:

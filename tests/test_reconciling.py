@@ -391,6 +391,20 @@ def test_what_had_landed_and_is_gone_when_the_server_has_deleted_it_is_landed_no
         assert [gap["partition"] for gap in snapshot(tmp_path)["gaps"]] == [ago(365)] * lost
 
 
+@pytest.mark.cca_simulator(days=20, recovered=False)
+def test_a_file_of_a_year_to_come_is_landed_named_and_in_no_calendar(
+    sim: Simulator, reconcile: Reconcile, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    two_days_ago = today().date() - timedelta(days=2)
+    (file,) = sim.world.files(ZIPS, None, two_days_ago, two_days_ago)
+    sim.world.replace(file, created_on="01/01/9000T00:00:00+0000")
+    reconcile(lookback_days=10)
+    (row,) = snapshot(tmp_path)["rows"]
+    assert row["partitions"][-1]["partition"] == ago(0)
+    assert (folder(tmp_path, "9000-01-01") / MANIFEST_NAME).exists()
+    assert f"dated after today: {ZIPS} 9000-01-01" in caplog.text
+
+
 def test_reports_that_a_run_does_not_cover_stay_in_the_coverage(
     sim: Simulator, reconcile: Reconcile, tmp_path: Path
 ) -> None:
