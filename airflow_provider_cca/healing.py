@@ -130,6 +130,19 @@ class Healing:
         failed = {place for place in places if self.coverages[place].missing}
         return sum((file.scope, file.partition) not in failed for file in self._fetched)
 
+    def with_what_came_back(self, before: Snapshot) -> Snapshot:
+        """What was known, without gaps outside of this look that the store has no more.
+
+        Another task has landed their files meanwhile, or somebody has put them back with their manifests.
+        """
+        whole = [
+            replace(gap, state=State.LANDED, landed=gap.files, lost=0, landed_bytes=gap.bytes)
+            for place, gap in before.gaps.items()
+            if place not in self.coverages and len(self.inventory.held(folder_of(*place)).whole) >= gap.files
+        ]
+        places = {(one.scope, one.partition) for one in whole}
+        return Snapshot.of(whole).over(before, places, self.now.date(), all_sites=False)
+
     def _answers(self, windows: Iterable[Window], pool: Executor) -> Iterator[tuple[Window, Future[Listed]]]:
         """In their order, and only a few asked ahead: no year of all sites is held at once."""
         ahead: deque[tuple[Window, Future[Listed]]] = deque()

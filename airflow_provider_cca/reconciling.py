@@ -101,9 +101,9 @@ class CcaReconcileOperator(CcaLandingOperator):
             healing = self._healing(client, store)
             healing.look(self._windows(client, healing))
             failed = None if dry_run else self._heal(client, healing)
-            unwritten = self._write_snapshot(store, healing)
+            snapshot, unwritten = self._write_snapshot(store, healing)
             if not dry_run:
-                self._raise_alarm(healing, failed or unwritten)
+                self._raise_alarm(healing, snapshot, failed or unwritten)
             _raise_failures(healing, failed or unwritten)
         if healing.landing:
             announce_each(context, self.outlets, str(self.destination), healing.landing.landed)
@@ -175,37 +175,52 @@ class CcaReconcileOperator(CcaLandingOperator):
             return (Scope(report, level=level) for level in ([self.level] if self.level else LEVELS))
         return iter([Scope(report)])
 
-    def _write_snapshot(self, store: Store, healing: Healing) -> CcaError | None:
+    def _write_snapshot(self, store: Store, healing: Healing) -> tuple[Snapshot, CcaError | None]:
         """Write what was found over what is there by now: another run may have written since we began.
 
-        Returns why it could not, after all has been landed.
+        Returns what is known, and why it could not be written, after all has been landed.
         """
         try:
             with store.lock(""):
-                healing.retry.call(lambda: self._merge_snapshot(store, healing))
+                return healing.retry.call(lambda: self._merge_snapshot(store, healing)), None
         except (DestinationUnusable, StoreError) as error:
             log.warning("The coverage is left as it was: %s", error)
-            return error
-        return None
+            return self._merged(healing, healing.before), error
 
-    def _merge_snapshot(self, store: Store, healing: Healing) -> None:
+    def _merge_snapshot(self, store: Store, healing: Healing) -> Snapshot:
         """Raises StoreError when another run writes it meanwhile: then it is to be merged again."""
-        from airflow_provider_cca.snapshot import SNAPSHOT_NAME, Snapshot
+        from airflow_provider_cca.snapshot import SNAPSHOT_NAME
 
         before, stored = _stored_snapshot(store)
+        snapshot = self._merged(healing, healing.with_what_came_back(before))
+        store.replace(SNAPSHOT_NAME, snapshot.to_json(datetime.now(UTC), str(self.destination)), stored)
+        return snapshot
+
+    def _merged(self, healing: Healing, before: Snapshot) -> Snapshot:
+        from airflow_provider_cca.snapshot import Snapshot
+
         found, today = Snapshot.of(healing.coverages.values()), healing.now.date()
         if ahead := [f"{scope} {day}" for scope, day in healing.coverages if day.first > today]:
             log.warning("Left out of the coverage, as they are dated after today: %s", ", ".join(ahead[:20]))
-        snapshot = found.over(before, healing.coverages.keys(), today, all_sites=not self.site)
-        store.replace(SNAPSHOT_NAME, snapshot.to_json(datetime.now(UTC), str(self.destination)), stored)
+        return found.over(before, healing.coverages.keys(), today, all_sites=not self.site)
 
-    def _raise_alarm(self, healing: Healing, failed: CcaError | None) -> None:
+    def _raise_alarm(self, healing: Healing, snapshot: Snapshot, failed: CcaError | None) -> None:
+        """About the gaps of our reports, also those that an earlier run saw outside our window."""
         from airflow_provider_cca.snapshot import gap_dict, gaps_within
 
         if self.alarm_days is None or self.alarm_days in {"", "None"}:
             return
         days, today = _number("alarm_days", self.alarm_days, 0, RETENTION_DAYS), healing.now.date()
-        gaps = list(gaps_within(healing.coverages.values(), days, today))
+        back, reports = _number("lookback_days", self.lookback_days, 1, RETENTION_DAYS), _reports(self.report)
+        if back < RETENTION_DAYS - days:
+            log.warning(
+                "The alarm is about files that vanish within %d days, those of %d days ago and before; with "
+                "lookback_days=%d nobody looks at them",
+                *(days, RETENTION_DAYS - days, back),
+            )
+        gaps = list(
+            gaps_within((g for g in snapshot.gaps.values() if g.scope.report in reports), days, today)
+        )
         if not gaps:
             return
         errors = [*healing.failures.values(), *([failed] if failed else [])]

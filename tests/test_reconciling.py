@@ -350,6 +350,56 @@ def test_the_alarm_names_what_vanishes_soon_and_could_not_be_landed(
     assert reconcile(lookback_days=364, dry_run=True)["still_missing"] == 2
 
 
+@pytest.mark.cca_simulator(days=20, recovered=False, quirks=False)
+def test_the_alarm_is_also_about_what_an_earlier_run_saw_outside_the_window(
+    sim: Simulator, reconcile: Reconcile, run: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Until it has landed, by whatever task."""
+    two_weeks_ago, soon = today().date() - timedelta(days=15), today() + timedelta(days=3)
+    (file,) = sim.world.files(ZIPS, None, two_weeks_ago, two_weeks_ago)
+    sim.world.replace(file, expires=soon, expires_on=soon.strftime("%m/%d/%YT%H:%M:%S+0000"))
+    reconcile([ZIPS, "peak_port_daily"], level="site", lookback_days=19, dry_run=True)
+    reconcile("peak_port_daily", level="site", lookback_days=10)
+    with pytest.raises(ExpiresSoon, match=rf"1 partitions .*{ZIPS} {ago(15)} .*3 days left"):
+        reconcile(lookback_days=10)
+    assert "with lookback_days=10 nobody looks at them" in caplog.text
+    run(CcaToObjectStorageOperator(task_id="t", report=ZIPS, destination=str(tmp_path), partition=ago(15)))
+    reconcile(lookback_days=10)
+    (row,) = [row for row in snapshot(tmp_path)["rows"] if row["report"] == ZIPS]
+    assert [cell["state"] for cell in row["partitions"] if cell["partition"] == ago(15)] == ["landed"]
+
+
+@pytest.mark.parametrize(("back", "alarm", "warns"), [(351, 14, False), (350, 14, True), (350, 15, False)])
+def test_an_alarm_about_dates_that_nobody_looks_at_is_warned_of(
+    sim: Simulator, reconcile: Reconcile, caplog: pytest.LogCaptureFixture, back: int, alarm: int, warns: bool
+) -> None:
+    reconcile(lookback_days=back, alarm_days=alarm)
+    assert ("nobody looks at them" in caplog.text) == warns
+
+
+@pytest.mark.cca_simulator(days=12, sites=2)
+def test_what_was_lost_and_is_put_back_with_its_manifest_is_lost_no_more(
+    sim: Simulator, reconcile: Reconcile, tmp_path: Path
+) -> None:
+    """Also of one site, and though its date has left the calendars."""
+    reconcile(["cdr", ZIPS], lookback_days=9)
+    lost = {"level": None, "partition": ago(400), "state": "lost", "files": 1, "landed": 0, "lost": 1}
+    lost |= {"bytes": 5, "landed_bytes": 0, "expires_on": ago(35), "days_left": None}
+    gaps = [
+        lost | {"report": ZIPS, "site": None},
+        *(lost | {"report": "cdr", "site": s} for s in sim.world.sites),
+    ]
+    (tmp_path / "_coverage.json").write_text(json.dumps({**snapshot(tmp_path), "gaps": gaps}))
+    reconcile(["cdr", ZIPS], lookback_days=9)
+    assert len(snapshot(tmp_path)["gaps"]) == 3
+    site = sim.world.sites[0]
+    (found,) = {path.parent for path in objects(tmp_path / "cdr" / f"site={site}") if ago(3) in str(path)}
+    for source in (found, folder(tmp_path, ago(3))):
+        shutil.copytree(source, source.with_name(f"creation_date={ago(400)}"))
+    reconcile(["cdr", ZIPS], lookback_days=9)
+    assert [gap["site"] for gap in snapshot(tmp_path)["gaps"]] == [sim.world.sites[1]]
+
+
 @pytest.mark.cca_simulator(days=365, recovered=False, quirks=False)
 def test_the_alarm_is_silent_when_all_has_been_landed_in_time(sim: Simulator, reconcile: Reconcile) -> None:
     assert reconcile(lookback_days=364)["still_missing"] == 0
