@@ -39,6 +39,8 @@ log = logging.getLogger(__name__)
 
 VERIFY = ("size", "changed", "content")
 MOST_NAMED = 100
+_SITES = "the sites of {0.name}"
+"""What could not be listed when no site is known."""
 
 
 class CcaReconcileOperator(CcaLandingOperator):
@@ -162,7 +164,7 @@ class CcaReconcileOperator(CcaLandingOperator):
             except (Unauthorized, InvalidConnection, Closed):
                 raise
             except CcaError as error:
-                healing.failures[f"the sites of {report.name}"] = error
+                healing.failures[_SITES.format(report)] = error
                 continue
             windows += [Window(one, Partition.of(first, grain), Partition.of(today, grain)) for one in scopes]
         return windows
@@ -202,7 +204,13 @@ class CcaReconcileOperator(CcaLandingOperator):
         found, today = Snapshot.of(healing.coverages.values()), healing.now.date()
         if ahead := [f"{scope} {day}" for scope, day in healing.coverages if day.first > today]:
             log.warning("Left out of the coverage, as they are dated after today: %s", ", ".join(ahead[:20]))
-        return found.over(before, healing.coverages.keys(), today, all_sites=not self.site)
+        merged = found.over(before, healing.coverages.keys(), today, all_sites=not self.site)
+        first = today - timedelta(days=_number("lookback_days", self.lookback_days, 1, RETENTION_DAYS))
+        for report in _reports(self.report):
+            if _SITES.format(report) in healing.failures:
+                days = Partition.of(first, report.grain).until(Partition.of(today, report.grain))
+                merged = merged.unknown(Scope(report), days)
+        return merged
 
     def _raise_alarm(self, healing: Healing, snapshot: Snapshot, failed: CcaError | None) -> None:
         """About the gaps of our reports, also those that an earlier run saw outside our window."""

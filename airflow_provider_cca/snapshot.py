@@ -93,6 +93,17 @@ class Snapshot:
             {scope: _over(row, before.rows.get(scope), today) for scope, row in rows.items()}, gaps
         )
 
+    def unknown(self, calendar: Scope, partitions: Iterable[Partition]) -> Snapshot:
+        """With a calendar of which nobody could say anything on these dates, though something is known."""
+        row = self.rows.get(calendar, Row({}))
+        cells = {
+            partition: replace(
+                row.cells.get(partition, Coverage(calendar, partition, State.UNKNOWN)), state=State.UNKNOWN
+            )
+            for partition in partitions
+        }
+        return Snapshot({**self.rows, calendar: Row({**row.cells, **cells}, row.sites)}, self.gaps)
+
     def as_dict(self, now: datetime, destination: str) -> dict[str, Any]:
         """As JSON values.
 

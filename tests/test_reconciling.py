@@ -296,7 +296,27 @@ def test_sites_that_cannot_be_listed_do_not_hold_back_the_other_reports(
     sim.inject(Status(500), "sites", times=None)
     with pytest.raises(PartlyLanded, match="the sites of cdr"):
         reconcile(["cdr", ZIPS])
-    assert states(tmp_path) == {"landed"}
+    calls, zips = snapshot(tmp_path)["rows"]
+    assert {cell["state"] for cell in zips["partitions"]} == {"landed"}
+    assert [(cell["partition"], cell["state"]) for cell in calls["partitions"]] == [
+        (ago(back), "unknown") for back in range(20, -1, -1)
+    ]
+
+
+def test_a_calendar_of_sites_that_could_not_be_listed_is_not_passed_on_as_if_looked_at(
+    sim: Simulator, reconcile: Reconcile, tmp_path: Path
+) -> None:
+    reconcile("cdr")
+    before = snapshot(tmp_path)["rows"][0]
+    sim.inject(Status(500), "sites", times=None)
+    with pytest.raises(PartlyLanded, match="the sites of cdr"):
+        reconcile("cdr", lookback_days=5)
+    after = snapshot(tmp_path)["rows"][0]
+    assert [cell["state"] for cell in after["partitions"]] == ["landed"] * 15 + ["unknown"] * 6
+    assert [cell["files"] for cell in after["partitions"]] == [cell["files"] for cell in before["partitions"]]
+    sim.faults.clear()
+    reconcile("cdr", lookback_days=5)
+    assert snapshot(tmp_path)["rows"][0] == before
 
 
 def test_a_site_that_cannot_be_listed_is_named(sim: Simulator, reconcile: Reconcile, tmp_path: Path) -> None:
