@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -121,12 +121,16 @@ class CcaReconcileOperator(CcaLandingOperator):
             raise InvalidArgument(f"verify is {self.verify!r}: use {', '.join(VERIFY)}", argument="verify")
         if not is_open(self.lookback_days):
             _number("lookback_days", self.lookback_days, 1, RETENTION_DAYS)
-        if self.alarm_days not in {None, "", "None"} and not is_open(self.alarm_days):
+        if self._wants_alarm() and not is_open(self.alarm_days):
             _number("alarm_days", self.alarm_days, 0, RETENTION_DAYS)
         if not is_open(self.only_look):
             _flag("dry_run", self.only_look)
         if not is_open(self.report):
             _check_needs(_reports(self.report), site=self.site, level=self.level)
+
+    def _wants_alarm(self) -> bool:
+        """A template of nothing renders as a text."""
+        return self.alarm_days is not None and str(self.alarm_days) not in {"", "None"}
 
     def _healing(self, client: CcaClient, store: Store) -> Healing:
         from airflow_provider_cca.healing import Healing
@@ -216,7 +220,7 @@ class CcaReconcileOperator(CcaLandingOperator):
         """About the gaps of our reports, also those that an earlier run saw outside our window."""
         from airflow_provider_cca.snapshot import gap_dict, gaps_within
 
-        if self.alarm_days is None or self.alarm_days in {"", "None"}:
+        if not self._wants_alarm():
             return
         days, today = _number("alarm_days", self.alarm_days, 0, RETENTION_DAYS), healing.now.date()
         back, reports = _number("lookback_days", self.lookback_days, 1, RETENTION_DAYS), _reports(self.report)
@@ -252,9 +256,10 @@ def _raise_failures(healing: Healing, failed: CcaError | None) -> None:
             raise failed
         return
     names, error = list(healing.failures), next(iter(healing.failures.values()))
+    named = f"{', '.join(names[:20])}{', …' if len(names) > 20 else ''}"
     raise PartlyLanded(
-        f"{len(names)} could not be listed, the others were: {', '.join(names[:20])}"
-        f"{', …' if len(names) > 20 else ''}. The first: {error}{f'. {failed}' if failed else ''}",
+        f"{len(names)} could not be listed ({named}), all else was. The first: {error}"
+        f"{f'. {failed}' if failed else ''}",
         failures={name: one.as_dict() for name, one in healing.failures.items()}
         | dict(getattr(failed, "failures", {})),
         retryable=any(one.retryable for one in (*healing.failures.values(), *filter(None, [failed]))),
@@ -307,7 +312,9 @@ def _check_needs(reports: Sequence[Report], **values: Any) -> None:
 
 
 def _reports(value: Any) -> list[Report]:
-    names = [name.strip() for name in value.split(",")] if isinstance(value, str) else list(value)
+    if isinstance(value, str):
+        value = [name.strip() for name in value.split(",")]
+    names = value if isinstance(value, Iterable) else filter(None, [value])
     reports = [report_named(name) for name in dict.fromkeys(names)]
     if not reports:
         raise InvalidArgument("there is no report to reconcile: give report=…", argument="report")
