@@ -269,7 +269,10 @@ def _facts(one: Coverage, today: date) -> dict[str, Any]:
 
 
 def _scope(data: Mapping[str, Any]) -> Scope:
-    return Scope(report_named(data["report"]), data.get("site"), data.get("level"))
+    site, level = data.get("site"), data.get("level")
+    if not isinstance(site, str | None) or not isinstance(level, str | None):
+        raise TypeError(f"{site!r} or {level!r} is no text")
+    return Scope(report_named(data["report"]), site, level)
 
 
 def _each(entries: Iterable[Any], parse: Callable[[Any], T]) -> list[T]:
@@ -278,7 +281,7 @@ def _each(entries: Iterable[Any], parse: Callable[[Any], T]) -> list[T]:
     for entry in entries:
         try:
             found.append(parse(entry))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
             log.warning("An entry of the coverage is left out: %s: %.200r", error, entry)
     return found
 

@@ -594,6 +594,7 @@ def test_an_entry_that_is_not_known_costs_no_other_its_memory(
         lost | {"partition": "soon"},
         "?",
     ]
+    strange += [lost | {"files": float("inf")}, lost | {"site": []}, lost | {"level": {}}]
     stored = {**snapshot(tmp_path), "gaps": [*strange, lost]}
     stored["rows"].append({"report": "of_tomorrow", "level": None, "grain": "day", "partitions": []})
     (tmp_path / "_coverage.json").write_text(json.dumps(stored))

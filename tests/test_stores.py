@@ -24,7 +24,7 @@ from test_landing import DAY, FOLDER, ZIPS, Server, listed
 from verdicts import WHOLE, Folder, truth_of
 
 from airflow_provider_cca.destinations import open_store
-from airflow_provider_cca.errors import DestinationUnusable, PartlyLanded
+from airflow_provider_cca.errors import DestinationUnusable, PartlyLanded, StoreError
 from airflow_provider_cca.landing import Landed, Landing
 from airflow_provider_cca.manifest import MANIFEST_NAME
 from airflow_provider_cca.models import Partition, RemoteFile
@@ -128,6 +128,25 @@ def test_one_listing_gives_all_that_is_below_a_folder(place) -> None:
     assert place.store.sizes_below("r") == {"r": {"z": 3}, "r/a=1": {"x": 7, "y": 7}, "r/a=2": {"x": 7}}
     assert place.store.sizes("r") == {"z": 3}
     assert place.store.sizes_below("nowhere") == place.store.sizes("nowhere") == {}
+
+
+def test_what_is_there_is_given_with_what_a_replacement_is_told_by_and_what_is_not_is_none(place) -> None:
+    assert place.store.present("one") is None
+    place.store.replace("one", b"first", None)
+    content, stored = place.store.present("one")
+    place.store.replace("one", b"second", stored)
+    assert (content, stored.size, place.store.present("one")[0]) == (b"first", 5, b"second")
+
+
+def test_on_s3_who_replaces_what_was_replaced_since_is_told(s3, new_prefix) -> None:
+    store = open_store(f"s3://aws_default@{BUCKET}/{new_prefix()}")
+    store.replace("one", b"first", None)
+    _, stored = store.present("one")
+    store.replace("one", b"second", stored)
+    for before in (stored, None):
+        with pytest.raises(StoreError, match="another task"):
+            store.replace("one", b"third", before)
+    assert store.read("one") == b"second"
 
 
 @pytest.mark.parametrize("size", [0, SMALL, LARGE])
