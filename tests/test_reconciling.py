@@ -415,7 +415,10 @@ def test_what_was_lost_and_is_put_back_with_its_manifest_is_lost_no_more(
     site = sim.world.sites[0]
     (found,) = {path.parent for path in objects(tmp_path / "cdr" / f"site={site}") if ago(3) in str(path)}
     for source in (found, folder(tmp_path, ago(3))):
-        shutil.copytree(source, source.with_name(f"creation_date={ago(400)}"))
+        put_back = shutil.copytree(source, source.with_name(f"creation_date={ago(400)}"))
+        manifest = json.loads((put_back / MANIFEST_NAME).read_bytes())
+        manifest["partition"]["creation_date"] = ago(400)
+        (put_back / MANIFEST_NAME).write_text(json.dumps(manifest))
     reconcile(["cdr", ZIPS], lookback_days=9)
     assert [gap["site"] for gap in snapshot(tmp_path)["gaps"]] == [sim.world.sites[1]]
 
