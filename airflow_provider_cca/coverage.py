@@ -77,7 +77,7 @@ class Coverage:
         if not self.missing or self.expires_on is None or self.expires_on >= today:
             return self
         lost = replace(self, lost=self.lost + self.missing)
-        return replace(lost, state=_state_of(lost.files, lost.landed, lost.lost))
+        return replace(lost, state=state_of(lost.files, lost.landed, lost.lost))
 
 
 @dataclass(frozen=True)
@@ -216,7 +216,7 @@ class Comparison:
         if self.listed is None:
             return State.UNKNOWN
         if found.files:
-            return _state_of(found.files, found.landed, found.lost)
+            return state_of(found.files, found.landed, found.lost)
         if self.held.manifest or (self._is_over and not self.partition.fading(self.now)):
             return State.EMPTY
         return State.UNKNOWN
@@ -250,7 +250,8 @@ def by_deadline(coverages: Iterable[Coverage]) -> list[Coverage]:
     return sorted(coverages, key=lambda one: (one.expires_on or date.max, str(one.scope), one.partition))
 
 
-def _state_of(files: int, landed: int, lost: int) -> State:
+def state_of(files: int, landed: int, lost: int) -> State:
+    """Of one file or more."""
     if files - landed - lost:
         return State.PARTLY if landed else State.MISSING
     return State.LOST if lost else State.LANDED

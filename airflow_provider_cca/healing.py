@@ -10,6 +10,7 @@ import logging
 from collections import Counter, deque
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from airflow_provider_cca.coverage import Comparison, Coverage, State
@@ -25,7 +26,7 @@ from airflow_provider_cca.landing import Fetch, Landing
 from airflow_provider_cca.models import Partition, RemoteFile, Scope
 from airflow_provider_cca.reports import MAX_DOWNLOAD_ATTEMPTS
 from airflow_provider_cca.retry import Retry
-from airflow_provider_cca.snapshot import Place, Snapshot
+from airflow_provider_cca.snapshot import Place, Snapshot, calendar_of
 from airflow_provider_cca.windows import ALL_ALIKE, Ask, Listed, Window, listed
 
 log = logging.getLogger(__name__)
@@ -115,10 +116,18 @@ class Healing:
         failed = {place for place in places if self.coverages[place].missing}
         return sum((file.scope, file.partition) not in failed for file in self._fetched)
 
-    def snapshot(self, all_sites: bool) -> Snapshot:
-        """What is known now, over what was known before."""
-        today = self.now.date()
-        return Snapshot.of(self.coverages.values()).over(self.before, self.coverages.keys(), today, all_sites)
+    def with_what_came_back(self, before: Snapshot) -> Snapshot:
+        """What was known, without gaps outside of this look that the store has no more.
+
+        Another task has landed their files meanwhile, or somebody has put them back with their manifests.
+        """
+        whole = [
+            replace(gap, state=State.LANDED, landed=gap.files, lost=0, landed_bytes=gap.bytes)
+            for place, gap in before.gaps.items()
+            if place not in self.coverages and len(self.inventory.held(folder_of(*place)).whole) >= gap.files
+        ]
+        places = {(one.scope, one.partition) for one in whole}
+        return Snapshot.of(whole).over(before, places, self.now.date(), all_sites=False)
 
     def _answers(self, windows: Iterable[Window], pool: Executor) -> Iterator[tuple[Window, Future[Listed]]]:
         """In their order, and only a few asked ahead: no year of all sites is held at once."""
@@ -165,10 +174,24 @@ class Healing:
         place = one.scope, one.partition
         found = one.coverage(self.before.gaps.get(place))
         if found.state is State.UNKNOWN and one.listed is not None and one.partition.fading(self.now):
-            return  # the server may have deleted it before anybody looked: there is nothing to be said
+            # The server may have deleted it before anybody looked: then there is nothing to be said.
+            if verdict := self._gone(one, found):
+                self.coverages[place] = verdict
+            return
         self.coverages[place] = found
         if one.needs_landing():
             self._open[place] = one
+
+    def _gone(self, one: Comparison, found: Coverage) -> Coverage | None:
+        """What is to be said of a partition that neither server nor store names, and an earlier look did."""
+        row = self.before.rows.get(calendar_of(one.scope))
+        known = row.cells.get(one.partition) if row else None
+        # A date of several sites does not say what of it was this one's.
+        if row is None or known is None or not known.landed or (row.sites or 1) > 1:
+            return None
+        if self.retry.call(lambda: self.inventory.store.sizes(one.folder)):
+            return found  # objects without a manifest: nobody knows whether they are whole
+        return replace(known, scope=one.scope, state=State.LOST, landed=0, landed_bytes=0, lost=known.files)
 
     def _urgency(self, scope: Scope, partition: Partition) -> tuple[bool, str, Partition, str]:
         """What has no files can wait; else by the day on which it vanishes."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from airflow_provider_cca.errors import (
     InvalidArgument,
     InvalidConnection,
     PartlyLanded,
+    StoreError,
     Unauthorized,
 )
 from airflow_provider_cca.models import Partition, Scope
@@ -27,6 +28,7 @@ from airflow_provider_cca.tasks import CcaLandingOperator
 
 if TYPE_CHECKING:
     from airflow_provider_cca.client import CcaClient
+    from airflow_provider_cca.entries import StoredObject
     from airflow_provider_cca.healing import Healing
     from airflow_provider_cca.retry import Retry
     from airflow_provider_cca.snapshot import Snapshot
@@ -37,6 +39,8 @@ log = logging.getLogger(__name__)
 
 VERIFY = ("size", "changed", "content")
 MOST_NAMED = 100
+_SITES = "the sites of {0.name}"
+"""What could not be listed when no site is known."""
 
 
 class CcaReconcileOperator(CcaLandingOperator):
@@ -91,6 +95,7 @@ class CcaReconcileOperator(CcaLandingOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         from airflow_provider_cca.healing import counts
+        from airflow_provider_cca.snapshot import SNAPSHOT_NAME
 
         with self.connected() as client:
             self._check()
@@ -98,13 +103,13 @@ class CcaReconcileOperator(CcaLandingOperator):
             healing = self._healing(client, store)
             healing.look(self._windows(client, healing))
             failed = None if dry_run else self._heal(client, healing)
-            key = self._write_snapshot(store, healing)
+            snapshot, unwritten = self._write_snapshot(store, healing)
             if not dry_run:
-                self._raise_alarm(healing, failed)
-            _raise_failures(healing, failed)
+                self._raise_alarm(healing, snapshot, failed or unwritten)
+            _raise_failures(healing, failed or unwritten)
         if not dry_run:
             self.announce_each(context, healing.landing.landed if healing.landing else [])
-        return {**counts(healing), "snapshot": self.url(key)}
+        return {**counts(healing), "snapshot": self.url(SNAPSHOT_NAME)}
 
     def _check(self) -> None:
         """Raise InvalidArgument when a value cannot be right; templates are left for the run."""
@@ -116,12 +121,16 @@ class CcaReconcileOperator(CcaLandingOperator):
             raise InvalidArgument(f"verify is {self.verify!r}: use {', '.join(VERIFY)}", argument="verify")
         if not is_open(self.lookback_days):
             _number("lookback_days", self.lookback_days, 1, RETENTION_DAYS)
-        if self.alarm_days not in {None, "", "None"} and not is_open(self.alarm_days):
+        if self._wants_alarm() and not is_open(self.alarm_days):
             _number("alarm_days", self.alarm_days, 0, RETENTION_DAYS)
         if not is_open(self.only_look):
             _flag("dry_run", self.only_look)
         if not is_open(self.report):
             _check_needs(_reports(self.report), site=self.site, level=self.level)
+
+    def _wants_alarm(self) -> bool:
+        """A template of nothing renders as a text."""
+        return self.alarm_days is not None and str(self.alarm_days) not in {"", "None"}
 
     def _healing(self, client: CcaClient, store: Store) -> Healing:
         from airflow_provider_cca.healing import Healing
@@ -162,7 +171,7 @@ class CcaReconcileOperator(CcaLandingOperator):
             except (Unauthorized, InvalidConnection, Closed):
                 raise
             except CcaError as error:
-                healing.failures[f"the sites of {report.name}"] = error
+                healing.failures[_SITES.format(report)] = error
                 continue
             windows += [Window(one, Partition.of(first, grain), Partition.of(today, grain)) for one in scopes]
         return windows
@@ -175,21 +184,58 @@ class CcaReconcileOperator(CcaLandingOperator):
             return (Scope(report, level=level) for level in ([self.level] if self.level else LEVELS))
         return iter([Scope(report)])
 
-    def _write_snapshot(self, store: Store, healing: Healing) -> str:
+    def _write_snapshot(self, store: Store, healing: Healing) -> tuple[Snapshot, CcaError | None]:
+        """Write what was found over what is there by now: another run may have written since we began.
+
+        Returns what is known, and why it could not be written, after all has been landed.
+        """
+        try:
+            with store.lock(""):
+                return healing.retry.call(lambda: self._merge_snapshot(store, healing)), None
+        except (DestinationUnusable, StoreError) as error:
+            log.warning("The coverage is left as it was: %s", error)
+            return self._merged(healing, healing.before), error
+
+    def _merge_snapshot(self, store: Store, healing: Healing) -> Snapshot:
+        """Raises StoreError when another run writes it meanwhile: then it is to be merged again."""
         from airflow_provider_cca.snapshot import SNAPSHOT_NAME
 
-        snapshot = healing.snapshot(all_sites=not self.site)
-        content = snapshot.to_json(datetime.now(UTC), str(self.destination))
-        healing.retry.call(lambda: store.write(SNAPSHOT_NAME, content))
-        return SNAPSHOT_NAME
+        before, stored = _stored_snapshot(store)
+        snapshot = self._merged(healing, healing.with_what_came_back(before))
+        store.replace(SNAPSHOT_NAME, snapshot.to_json(datetime.now(UTC), str(self.destination)), stored)
+        return snapshot
 
-    def _raise_alarm(self, healing: Healing, failed: CcaError | None) -> None:
+    def _merged(self, healing: Healing, before: Snapshot) -> Snapshot:
+        from airflow_provider_cca.snapshot import Snapshot
+
+        found, today = Snapshot.of(healing.coverages.values()), healing.now.date()
+        if ahead := [f"{scope} {day}" for scope, day in healing.coverages if day.first > today]:
+            log.warning("Left out of the coverage, as they are dated after today: %s", ", ".join(ahead[:20]))
+        merged = found.over(before, healing.coverages.keys(), today, all_sites=not self.site)
+        first = today - timedelta(days=_number("lookback_days", self.lookback_days, 1, RETENTION_DAYS))
+        for report in _reports(self.report):
+            if _SITES.format(report) in healing.failures:
+                days = Partition.of(first, report.grain).until(Partition.of(today, report.grain))
+                merged = merged.unknown(Scope(report), days)
+        return merged
+
+    def _raise_alarm(self, healing: Healing, snapshot: Snapshot, failed: CcaError | None) -> None:
+        """About the gaps of our reports, also those that an earlier run saw outside our window."""
         from airflow_provider_cca.snapshot import gap_dict, gaps_within
 
-        if self.alarm_days is None or self.alarm_days in {"", "None"}:
+        if not self._wants_alarm():
             return
         days, today = _number("alarm_days", self.alarm_days, 0, RETENTION_DAYS), healing.now.date()
-        gaps = list(gaps_within(healing.coverages.values(), days, today))
+        back, reports = _number("lookback_days", self.lookback_days, 1, RETENTION_DAYS), _reports(self.report)
+        if back < RETENTION_DAYS - days:
+            log.warning(
+                "The alarm is about files that vanish within %d days, those of %d days ago and before; with "
+                "lookback_days=%d nobody looks at them",
+                *(days, RETENTION_DAYS - days, back),
+            )
+        gaps = list(
+            gaps_within((g for g in snapshot.gaps.values() if g.scope.report in reports), days, today)
+        )
         if not gaps:
             return
         errors = [*healing.failures.values(), *([failed] if failed else [])]
@@ -213,9 +259,10 @@ def _raise_failures(healing: Healing, failed: CcaError | None) -> None:
             raise failed
         return
     names, error = list(healing.failures), next(iter(healing.failures.values()))
+    named = f"{', '.join(names[:20])}{', …' if len(names) > 20 else ''}"
     raise PartlyLanded(
-        f"{len(names)} could not be listed, the others were: {', '.join(names[:20])}"
-        f"{', …' if len(names) > 20 else ''}. The first: {error}{f'. {failed}' if failed else ''}",
+        f"{len(names)} could not be listed ({named}), all else was. The first: {error}"
+        f"{f'. {failed}' if failed else ''}",
         failures={name: one.as_dict() for name, one in healing.failures.items()}
         | dict(getattr(failed, "failures", {})),
         retryable=any(one.retryable for one in (*healing.failures.values(), *filter(None, [failed]))),
@@ -223,15 +270,41 @@ def _raise_failures(healing: Healing, failed: CcaError | None) -> None:
 
 
 def _snapshot_before(store: Store, retry: Retry) -> Snapshot:
-    from airflow_provider_cca.snapshot import SNAPSHOT_NAME, Snapshot
+    """What the last run left; nothing, with a warning, when it cannot be read."""
+    from airflow_provider_cca.snapshot import Snapshot
 
     try:
-        return Snapshot.from_json(retry.call(lambda: store.read(SNAPSHOT_NAME)))
-    except DestinationUnusable:
-        log.info("There is no coverage of an earlier run")
+        return retry.call(lambda: _stored_snapshot(store))[0]
+    except (DestinationUnusable, StoreError) as error:
+        log.warning("What earlier runs found is not known to this one: %s", error)
+        return Snapshot()
+
+
+def _stored_snapshot(store: Store) -> tuple[Snapshot, StoredObject | None]:
+    """What the last run left, and the object that it is in, if there is any.
+
+    Raises DestinationUnusable when a newer version has written it: it may hold what this one cannot keep.
+    """
+    from airflow_provider_cca.snapshot import SNAPSHOT_NAME, NewerVersion, Snapshot
+
+    found = store.present(SNAPSHOT_NAME)
+    if found is None:
+        return Snapshot(), None
+    content, stored = found
+    try:
+        return Snapshot.from_json(content), stored
+    except NewerVersion as error:
+        raise DestinationUnusable(
+            f"{store.path(SNAPSHOT_NAME)} was written by a newer version of airflow-provider-cca ({error}): "
+            "update it where this task runs"
+        ) from error
     except ValueError as error:
-        log.warning("The coverage of the run before cannot be used and is written anew: %s", error)
-    return Snapshot()
+        log.warning(
+            "%s is damaged and is written anew; what was lost before is no longer in it: %s",
+            store.path(SNAPSHOT_NAME),
+            error,
+        )
+    return Snapshot(), stored
 
 
 def _check_needs(reports: Sequence[Report], **values: Any) -> None:
@@ -242,7 +315,9 @@ def _check_needs(reports: Sequence[Report], **values: Any) -> None:
 
 
 def _reports(value: Any) -> list[Report]:
-    names = [name.strip() for name in value.split(",")] if isinstance(value, str) else list(value)
+    if isinstance(value, str):
+        value = [name.strip() for name in value.split(",")]
+    names = value if isinstance(value, Iterable) else filter(None, [value])
     reports = [report_named(name) for name in dict.fromkeys(names)]
     if not reports:
         raise InvalidArgument("there is no report to reconcile: give report=…", argument="report")

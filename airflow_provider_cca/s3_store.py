@@ -12,8 +12,8 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from airflow_provider_cca.entries import StoredObject, stored
-from airflow_provider_cca.errors import StoreError
-from airflow_provider_cca.store import PART_BYTES, READ_BYTES, Store, Target
+from airflow_provider_cca.errors import DestinationUnusable, StoreError
+from airflow_provider_cca.store import PART_BYTES, READ_BYTES, Store, Target, is_absent
 
 MAX_PARTS = 9_000
 """Fewer than the 10,000 that S3 allows one upload."""
@@ -66,6 +66,17 @@ class S3Store(Store):
     def read(self, key: str) -> bytes:
         with self.translated("read", key):
             return bytes(self.client.get_object(**self.name(key))["Body"].read())
+
+    def present(self, key: str) -> tuple[bytes, StoredObject] | None:
+        try:
+            with self.translated("read", key):
+                answer = self.client.get_object(**self.name(key))
+                content = bytes(answer["Body"].read())
+        except DestinationUnusable as error:
+            if is_absent(error.__cause__):
+                return None
+            raise
+        return content, stored({**answer, "size": len(content)})
 
     def chunks(self, key: str) -> Iterator[bytes]:
         with self.translated("read", key):

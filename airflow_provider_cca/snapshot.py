@@ -8,23 +8,32 @@ partition for each date, summed over all sites. A gap is a partition (of one sit
 from __future__ import annotations
 
 import json
+import logging
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from airflow_provider_cca.coverage import RETENTION, Coverage, State, by_deadline, summed
+from airflow_provider_cca.coverage import RETENTION, Coverage, State, by_deadline, state_of, summed
 from airflow_provider_cca.models import Partition, Scope, iso
 from airflow_provider_cca.reports import RETENTION_DAYS, Grain, report_named
 
 SNAPSHOT_NAME = "_coverage.json"
 VERSION = 1
 MOST_GAPS = 10_000
+"""How many of the gaps that can still be landed are written; those that are lost all are."""
 
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 Place = tuple[Scope, Partition]
 _FACTS = ("files", "landed", "lost", "bytes", "landed_bytes")
+
+
+class NewerVersion(ValueError):
+    """The snapshot was written by a newer version of this package."""
 
 
 @dataclass(frozen=True)
@@ -60,22 +69,40 @@ class Snapshot:
     def over(
         self, before: Snapshot, looked_at: Collection[Place], today: date, all_sites: bool = True
     ) -> Snapshot:
-        """This one, with what it says nothing of as it was before, grown older.
+        """This one, with what it says nothing of as it was before, grown older, and without dates to come.
 
         :param looked_at: Everything that this one is about, also what is whole.
-        :param all_sites: Whether it is about every site; if not, it makes no calendar of all.
+        :param all_sites: Whether it is about every site; if not, it makes no calendar of all, and in one that
+            there is it changes the dates alone that it looked at.
         """
         kept = {
             place: gap.aged(today)
             for place, gap in before.gaps.items()
             if place not in looked_at and place not in self.gaps
         }
-        rows = {**before.rows, **self.rows}
-        for scope in rows:
-            if scope in before.rows and scope.report.needs == "site" and not all_sites:
-                rows[scope] = before.rows[scope]
-            rows[scope] = _over(rows[scope], before.rows.get(scope), today)
-        return Snapshot(rows, {**kept, **self.gaps})
+        gaps = {place: gap for place, gap in {**kept, **self.gaps}.items() if gap.partition.first <= today}
+        rows = {**before.rows}
+        for scope, found in self.rows.items():
+            if all_sites or scope.report.needs != "site":
+                rows[scope] = found
+            elif scope in rows:
+                rows[scope] = _revised(
+                    rows[scope], found, [g for g in gaps.values() if calendar_of(g.scope) == scope]
+                )
+        return Snapshot(
+            {scope: _over(row, before.rows.get(scope), today) for scope, row in rows.items()}, gaps
+        )
+
+    def unknown(self, calendar: Scope, partitions: Iterable[Partition]) -> Snapshot:
+        """With a calendar of which nobody could say anything on these dates, though something is known."""
+        row = self.rows.get(calendar, Row({}))
+        cells = {
+            partition: replace(
+                row.cells.get(partition, Coverage(calendar, partition, State.UNKNOWN)), state=State.UNKNOWN
+            )
+            for partition in partitions
+        }
+        return Snapshot({**self.rows, calendar: Row({**row.cells, **cells}, row.sites)}, self.gaps)
 
     def as_dict(self, now: datetime, destination: str) -> dict[str, Any]:
         """As JSON values.
@@ -91,7 +118,8 @@ class Snapshot:
             "retention_days": RETENTION_DAYS,
             "destination": without_user(destination),
             "rows": [_row_dict(scope, self.rows[scope], today) for scope in sorted(self.rows, key=_order)],
-            "gaps": [gap_dict(gap, today) for gap in gaps[:MOST_GAPS]],
+            # A later run knows of what was lost from here alone.
+            "gaps": [gap_dict(gap, today) for n, gap in enumerate(gaps) if n < MOST_GAPS or gap.lost],
             "gaps_total": len(gaps),
             "counts": self._counts(),
         }
@@ -101,19 +129,15 @@ class Snapshot:
 
     @classmethod
     def from_json(cls, body: bytes) -> Snapshot:
-        """Raises ValueError when it is damaged, or of a version that this package does not know."""
+        """Raises ValueError when it is damaged, as NewerVersion when it is newer than this package.
+
+        An entry that this package cannot read is left out, with a warning.
+        """
         try:
             data = json.loads(body)
-            if data["version"] != VERSION:
-                raise ValueError(f"its version is {data['version']!r}, not {VERSION}")
-            gaps = [_parsed(_scope(gap), gap) for gap in data["gaps"]]
-            rows = {
-                (scope := _scope(row)): Row(
-                    {cell.partition: cell for cell in (_parsed(scope, one) for one in row["partitions"])},
-                    row.get("sites"),
-                )
-                for row in data["rows"]
-            }
+            check_version(data["version"])
+            gaps = _each(data["gaps"], lambda gap: _parsed(_scope(gap), gap))
+            rows = dict(_each(data["rows"], _parsed_row))
             return cls(rows, {(gap.scope, gap.partition): gap for gap in gaps})
         except (KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ValueError(f"it is no snapshot: {error!r}") from error
@@ -131,6 +155,14 @@ class Snapshot:
         older = {(calendar_of(scope), partition) for scope, partition in self.gaps} - shown
         states[State.LOST] += len(older)
         return {str(state): states[state] for state in State}
+
+
+def check_version(version: Any) -> None:
+    """Raise ValueError unless this package knows the version, as NewerVersion when it is newer."""
+    if type(version) is int and version > VERSION:  # True is an int, and no version
+        raise NewerVersion(f"its version is {version}, not {VERSION}")
+    if type(version) is not int or version != VERSION:
+        raise ValueError(f"its version is {version!r}, not {VERSION}")
 
 
 def calendar_of(scope: Scope) -> Scope:
@@ -158,10 +190,53 @@ def _row(scope: Scope, cells: Mapping[Partition, Sequence[Coverage]]) -> Row:
 
 
 def _over(new: Row, old: Row | None, today: date) -> Row:
-    """A row with the cells that a shorter look left out, as long as the calendar shows them."""
+    """A row with the cells that a shorter look left out, as long as the calendar shows them.
+
+    It shows none to come: a server that is wrong by a year would make it as wide.
+    """
     cells = {**(old.cells if old else {}), **new.cells}
     begins = today - RETENTION
-    return Row({p: cell.aged(today) for p, cell in cells.items() if p.last >= begins}, new.sites)
+    return Row(
+        {p: cell.aged(today) for p, cell in cells.items() if p.last >= begins and p.first <= today}, new.sites
+    )
+
+
+def _revised(row: Row, found: Row, gaps: Iterable[Coverage]) -> Row:
+    """A calendar of all sites after a look at some of them.
+
+    :param gaps: Of all sites, by now.
+    """
+    of_date: dict[Partition, list[Coverage]] = defaultdict(list)
+    for gap in gaps:
+        of_date[gap.partition].append(gap)
+    revised = {
+        partition: _with_gaps(row.cells[partition], of_date[partition], found.cells[partition].state)
+        for partition in row.cells.keys() & found.cells.keys()
+    }
+    return Row({**row.cells, **revised}, row.sites)
+
+
+def _with_gaps(cell: Coverage, gaps: Sequence[Coverage], found: State) -> Coverage:
+    """A date of all sites in which nothing but these gaps has not landed.
+
+    :param found: The state of those sites that were looked at.
+    """
+    missing, lost = sum(gap.missing for gap in gaps), sum(gap.lost for gap in gaps)
+    files, size = max(cell.files, missing + lost), max(cell.bytes, sum(gap.bytes for gap in gaps))
+    landed = files - missing - lost
+    state = state_of(files, landed, lost) if files else State.EMPTY
+    if state in {State.LANDED, State.EMPTY} and State.UNKNOWN in {cell.state, found}:
+        state = State.UNKNOWN
+    return replace(
+        cell,
+        state=state,
+        files=files,
+        landed=landed,
+        lost=lost,
+        bytes=size,
+        landed_bytes=size - sum(gap.bytes - gap.landed_bytes for gap in gaps),
+        expires_on=min((g.expires_on for g in gaps if g.missing and g.expires_on), default=cell.expires_on),
+    )
 
 
 def _order(scope: Scope) -> tuple[str, str]:
@@ -194,7 +269,27 @@ def _facts(one: Coverage, today: date) -> dict[str, Any]:
 
 
 def _scope(data: Mapping[str, Any]) -> Scope:
-    return Scope(report_named(data["report"]), data.get("site"), data.get("level"))
+    site, level = data.get("site"), data.get("level")
+    if not isinstance(site, str | None) or not isinstance(level, str | None):
+        raise TypeError(f"{site!r} or {level!r} is no text")
+    return Scope(report_named(data["report"]), site, level)
+
+
+def _each(entries: Iterable[Any], parse: Callable[[Any], T]) -> list[T]:
+    """The entries that can be read: a report or state that this package does not know costs no other."""
+    found = []
+    for entry in entries:
+        try:
+            found.append(parse(entry))
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+            log.warning("An entry of the coverage is left out: %s: %.200r", error, entry)
+    return found
+
+
+def _parsed_row(row: Mapping[str, Any]) -> tuple[Scope, Row]:
+    scope = _scope(row)
+    cells = _each(row["partitions"], lambda cell: _parsed(scope, cell))
+    return scope, Row({cell.partition: cell for cell in cells}, row.get("sites"))
 
 
 def _parsed(scope: Scope, data: Mapping[str, Any]) -> Coverage:

@@ -96,6 +96,16 @@ class Store(ABC):
     def read(self, key: str) -> bytes:
         """A small object."""
 
+    def present(self, key: str) -> tuple[bytes, StoredObject] | None:
+        """A small object, with what `replace` tells it by; None when there is none."""
+        try:
+            content = self.read(key)
+        except DestinationUnusable as error:
+            if is_absent(error.__cause__):
+                return None
+            raise
+        return content, StoredObject(len(content))
+
     @abstractmethod
     def chunks(self, key: str) -> Iterator[bytes]:
         """An object from its beginning to its end, in pieces of at most READ_BYTES."""
@@ -412,10 +422,19 @@ def _protocols(fs: AbstractFileSystem) -> set[str]:
     return {fs.protocol} if isinstance(fs.protocol, str) else set(fs.protocol)
 
 
+def is_absent(cause: BaseException | None) -> bool:
+    """Whether the store answered that there is no such object."""
+    return isinstance(cause, FileNotFoundError) or _code(cause) == "NoSuchKey"
+
+
 def _is_final(error: Exception) -> bool:
     """Whether trying again cannot help: a read-only disk, or credentials that the store does not take."""
     if isinstance(error, OSError) and error.errno in {errno.EROFS, errno.EACCES, errno.EPERM}:
         return True
+    return bool({type(error).__name__, _code(error)} & _FINAL)
+
+
+def _code(error: BaseException | None) -> Any:
+    """What S3 called the error."""
     answer = getattr(error, "response", None)  # of boto3
-    code = answer.get("Error", {}).get("Code") if isinstance(answer, dict) else None
-    return bool({type(error).__name__, code} & _FINAL)
+    return answer.get("Error", {}).get("Code") if isinstance(answer, dict) else None

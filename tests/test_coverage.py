@@ -26,7 +26,7 @@ from airflow_provider_cca.manifest import MANIFEST_NAME, LandedFile, Manifest
 from airflow_provider_cca.models import Partition, RemoteFile, Scope, iso
 from airflow_provider_cca.reports import REPORTS, Grain
 from airflow_provider_cca.retry import Retry
-from airflow_provider_cca.snapshot import Snapshot, gaps_within, without_user
+from airflow_provider_cca.snapshot import MOST_GAPS, Snapshot, gaps_within, without_user
 from airflow_provider_cca.store import FsspecStore, Store
 from airflow_provider_cca.windows import Window, listed
 
@@ -151,8 +151,9 @@ def site(name: str) -> Scope:
 
 
 def gap(scope: Scope, day: Partition = DAY, **facts: Any) -> Coverage:
-    expires_on = day.first + timedelta(days=365)
-    facts = {"state": State.MISSING, "files": 1, "bytes": 5, "expires_on": expires_on, **facts}
+    if "expires_on" not in facts:
+        facts["expires_on"] = day.first + timedelta(days=365)
+    facts = {"state": State.MISSING, "files": 1, "bytes": 5, **facts}
     return Coverage(scope, day, **facts)
 
 
@@ -212,6 +213,16 @@ def test_a_snapshot_survives_its_json() -> None:
     assert Snapshot.from_json(snapshot.to_json(NOW, "/x")) == snapshot
 
 
+def test_however_many_gaps_there_are_none_that_is_lost_is_left_out() -> None:
+    """The next run would not know of it."""
+    many = [gap(site(str(number))) for number in range(MOST_GAPS + 5)]
+    lost = [gap(ZIPS, day_before(back), state=State.LOST, lost=1) for back in range(366, 386)]
+    snapshot = Snapshot({}, {(one.scope, one.partition): one for one in (*many, *lost)})
+    data = document(snapshot)
+    assert (len(data["gaps"]), data["gaps_total"]) == (MOST_GAPS + 20, MOST_GAPS + 25)
+    assert sum(one["state"] == "lost" for one in data["gaps"]) == 20
+
+
 @pytest.mark.parametrize("body", [b"", b"null", b"[]", b'{"version": 2}', b'{"version": 1}', b"[" * 9999])
 def test_a_damaged_snapshot_is_an_error_of_its_own(body) -> None:
     with pytest.raises(ValueError):
@@ -244,11 +255,53 @@ def test_what_was_lost_stays_in_the_list_when_the_calendar_has_moved_on() -> Non
     assert ([one["state"] for one in data["gaps"]], data["counts"]["lost"]) == (["lost"], 1)
 
 
+def test_dates_to_come_are_left_out_also_those_that_are_there() -> None:
+    """A server that is wrong by a year would make a calendar of as many."""
+    future = [Partition(date(9000, 1, 1)), Partition(date(9999, 12, 31)), day_before(-1)]
+    before = Snapshot.of([gap(ZIPS, DAY), *(gap(ZIPS, day, expires_on=None) for day in future)])
+    for snapshot in (before, Snapshot()):
+        now = before.over(snapshot, set(), NOW.date())
+        assert list(now.rows[ZIPS].cells) == [DAY]
+        assert list(now.gaps) == [(ZIPS, DAY)]
+
+
 def test_a_look_at_some_sites_does_not_pass_for_the_calendar_of_all() -> None:
-    before = Snapshot.of([Coverage(site(name), DAY, State.LANDED, 1, 1) for name in "abc"])
-    now = Snapshot.of([gap(site("a"))]).over(before, {(site("a"), DAY)}, NOW.date(), all_sites=False)
+    now = Snapshot.of([gap(site("a"))]).over(Snapshot(), {(site("a"), DAY)}, NOW.date(), all_sites=False)
+    assert (now.rows, len(now.gaps)) == ({}, 1)
+
+
+@pytest.mark.parametrize(
+    ("known", "found", "cell"),
+    [
+        ("LLL", {"a": "M"}, (State.PARTLY, 3, 2, 0)),
+        ("MLL", {"a": "M"}, (State.PARTLY, 3, 2, 0)),
+        ("MLL", {"a": "L"}, (State.LANDED, 3, 3, 0)),
+        ("MML", {"a": "L"}, (State.PARTLY, 3, 2, 0)),
+        ("LLL", {"a": "X"}, (State.LOST, 3, 2, 1)),
+        ("LLL", {"a": "X", "b": "M", "c": "M"}, (State.MISSING, 3, 0, 1)),
+        ("LLL", {"a": "?"}, (State.UNKNOWN, 3, 3, 0)),
+        ("LL?", {"a": "L"}, (State.UNKNOWN, 2, 2, 0)),
+        ("EEE", {"a": "M"}, (State.MISSING, 1, 0, 0)),
+        ("EEE", {"a": "E"}, (State.EMPTY, 0, 0, 0)),
+    ],
+)
+def test_a_look_at_some_sites_shows_their_gaps_in_the_calendar_of_all(known, found, cell) -> None:
+    looks = {
+        "L": Coverage(ZIPS, DAY, State.LANDED, 1, 1, 0, 5, 5),
+        "M": gap(ZIPS),
+        "X": gap(ZIPS, state=State.LOST, lost=1),
+        "E": Coverage(ZIPS, DAY, State.EMPTY),
+        "?": Coverage(ZIPS, DAY, State.UNKNOWN),
+    }
+    before = Snapshot.of(
+        [replace(looks[letter], scope=site(name)) for letter, name in zip(known, "abc", strict=True)]
+    )
+    some = [replace(looks[letter], scope=site(name)) for name, letter in found.items()]
+    now = Snapshot.of(some).over(before, {(one.scope, DAY) for one in some}, NOW.date(), all_sites=False)
     (row,) = now.rows.values()
-    assert (row.sites, row.cells[DAY].files, len(now.gaps)) == (3, 3, 1)
+    shown = row.cells[DAY]
+    assert (row.sites, (shown.state, shown.files, shown.landed, shown.lost)) == (3, cell)
+    assert shown.landed_bytes == 5 * shown.landed
 
 
 def test_the_alarm_is_about_what_vanishes_soon_and_can_be_saved() -> None:

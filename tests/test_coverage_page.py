@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +119,22 @@ def test_a_user_who_may_not_read_dags_gets_no_data(ask: Ask, store: Path) -> Non
     assert ask(Authorization=f"Bearer {token(None)}").status_code == 403
 
 
+@pytest.mark.parametrize("query", ["", "?dag_id=mine", "?dag_id=~", "?dag_id=mine&dag_id=cca_reconcile"])
+@pytest.mark.parametrize(("readable", "status"), [("mine", 403), ("cca_reconcile", 200)])
+def test_the_dag_that_writes_the_snapshot_decides_whatever_the_caller_names(
+    server: TestClient, store: Path, monkeypatch: pytest.MonkeyPatch, query: str, readable: str, status: int
+) -> None:
+    write(store, make(TODAY))
+    manager = get_auth_manager()
+
+    def reads_one_dag(self: Any, *, details: Any = None, **_: Any) -> bool:
+        return details is not None and details.id == readable
+
+    monkeypatch.setattr(type(manager), "is_authorized_dag", reads_one_dag)
+    headers = {"Authorization": f"Bearer {token('VIEWER')}"}
+    assert server.get(DATA + query, headers=headers).status_code == status
+
+
 def test_what_the_browser_has_already_is_not_sent_again(ask: Ask, store: Path) -> None:
     write(store, make(TODAY))
     tag = ask().headers["ETag"]
@@ -167,6 +183,7 @@ DAMAGED = {
     "fewer than no files": edited(gaps=[make(TODAY)["gaps"][0] | {"files": -1}]),
     "not a number": edited(gaps_total=float("nan")),
     "without a count": edited(counts={"landed": 1}),
+    "a day before all years": edited(today="0001-01-01"),
     "a moment of nonsense": edited(written_at="yesterday"),
 }
 
@@ -242,6 +259,23 @@ def test_a_list_of_gaps_without_end_is_cut(ask: Ask, store: Path) -> None:
     write(store, make(TODAY, gaps=MOST_GAPS + 5))
     assert len(ask().json()["gaps"]) == MOST_GAPS
     assert ask().json()["gaps_total"] == MOST_GAPS + 5
+
+
+@pytest.mark.parametrize(
+    "odd", ["9000-01-01", "2026-11-26", "2025-11-24", "0001-01-01", "2026-12", "2025-10"]
+)
+def test_dates_outside_the_year_are_not_shown(ask: Ask, store: Path, odd: str) -> None:
+    """A calendar that reached to the year 9000 would have 2.5 million squares."""
+    snapshot = make(TODAY)
+    shown = [[one["partition"] for one in row["partitions"]] for row in snapshot["rows"]]
+    for row in snapshot["rows"]:
+        row["partitions"].append(row["partitions"][-1] | {"partition": odd})
+    snapshot["gaps"].append(snapshot["gaps"][0] | {"partition": odd})
+    write(store, snapshot)
+    sent = ask().json()
+    assert [[one["partition"] for one in row["partitions"]] for row in sent["rows"]] == shown
+    # What was lost long ago stays in the list.
+    assert (odd in [gap["partition"] for gap in sent["gaps"]]) == (odd < str(TODAY - timedelta(days=365)))
 
 
 def test_an_empty_snapshot_is_no_error(ask: Ask, store: Path) -> None:

@@ -183,7 +183,7 @@ def test_every_module_of_the_page_has_its_place_in_the_flow():
 def test_the_page_reads_the_store_and_never_talks_to_the_server(module):
     assert of_the_page(module) <= set(PAGE[: PAGE.index(module)])
     used = ours(page_source(module)) - {"coverage_page"}
-    assert used <= {"reports", "errors", "coverage", "snapshot", "destinations"}
+    assert used <= {"reports", "errors", "coverage", "snapshot", "destinations", "store"}
     assert not set().union(*map(below, used)) & TALKING
     assert not roots(page_source(module)) & {"requests", "urllib3", "http", "httpx", "aiohttp"}
 

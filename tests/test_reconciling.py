@@ -26,8 +26,9 @@ from airflow_provider_cca.operators import (
     CcaReconcileOperator,
     CcaToObjectStorageOperator,
 )
+from airflow_provider_cca.s3_store import S3Store
 from airflow_provider_cca.simulator import Simulator, Status, StillProcessing, WrongBytes
-from airflow_provider_cca.store import LocalStore
+from airflow_provider_cca.store import LocalStore, Store
 
 ALL = ["cdr", "cdr_compressed", "peak_port_daily", "peak_port_monthly"]
 ROOT = Path(__file__).parent.parent
@@ -301,13 +302,33 @@ def test_sites_that_cannot_be_listed_do_not_hold_back_the_other_reports(
     sim.inject(Status(500), "sites", times=None)
     with pytest.raises(PartlyLanded, match="the sites of cdr"):
         reconcile(["cdr", ZIPS])
-    assert states(tmp_path) == {"landed"}
+    calls, zips = snapshot(tmp_path)["rows"]
+    assert {cell["state"] for cell in zips["partitions"]} == {"landed"}
+    assert [(cell["partition"], cell["state"]) for cell in calls["partitions"]] == [
+        (ago(back), "unknown") for back in range(20, -1, -1)
+    ]
+
+
+def test_a_calendar_of_sites_that_could_not_be_listed_is_not_passed_on_as_if_looked_at(
+    sim: Simulator, reconcile: Reconcile, tmp_path: Path
+) -> None:
+    reconcile("cdr")
+    before = snapshot(tmp_path)["rows"][0]
+    sim.inject(Status(500), "sites", times=None)
+    with pytest.raises(PartlyLanded, match="the sites of cdr"):
+        reconcile("cdr", lookback_days=5)
+    after = snapshot(tmp_path)["rows"][0]
+    assert [cell["state"] for cell in after["partitions"]] == ["landed"] * 15 + ["unknown"] * 6
+    assert [cell["files"] for cell in after["partitions"]] == [cell["files"] for cell in before["partitions"]]
+    sim.faults.clear()
+    reconcile("cdr", lookback_days=5)
+    assert snapshot(tmp_path)["rows"][0] == before
 
 
 def test_a_site_that_cannot_be_listed_is_named(sim: Simulator, reconcile: Reconcile, tmp_path: Path) -> None:
     broken, *others = sim.world.sites
     sim.inject(Status(406), f"/v1/cdr/{broken}$", times=None)
-    with pytest.raises(AirflowFailException, match=rf"1 could not be listed.*cdr {broken}.*406"):
+    with pytest.raises(AirflowFailException, match=rf"1 could not be listed \(cdr {broken}\), all else.*406"):
         reconcile("cdr")
     assert {path.name for path in (tmp_path / "cdr").iterdir()} == {f"site={site}" for site in others}
 
@@ -355,6 +376,59 @@ def test_the_alarm_names_what_vanishes_soon_and_could_not_be_landed(
     assert reconcile(lookback_days=364, dry_run=True)["still_missing"] == 2
 
 
+@pytest.mark.cca_simulator(days=20, recovered=False, quirks=False)
+def test_the_alarm_is_also_about_what_an_earlier_run_saw_outside_the_window(
+    sim: Simulator, reconcile: Reconcile, run: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Until it has landed, by whatever task."""
+    two_weeks_ago, soon = today().date() - timedelta(days=15), today() + timedelta(days=3)
+    (file,) = sim.world.files(ZIPS, None, two_weeks_ago, two_weeks_ago)
+    sim.world.replace(file, expires=soon, expires_on=soon.strftime("%m/%d/%YT%H:%M:%S+0000"))
+    reconcile([ZIPS, "peak_port_daily"], level="site", lookback_days=19, dry_run=True)
+    reconcile("peak_port_daily", level="site", lookback_days=10)
+    with pytest.raises(ExpiresSoon, match=rf"1 partitions .*{ZIPS} {ago(15)} .*3 days left"):
+        reconcile(lookback_days=10)
+    assert "with lookback_days=10 nobody looks at them" in caplog.text
+    run(CcaToObjectStorageOperator(task_id="t", report=ZIPS, destination=str(tmp_path), partition=ago(15)))
+    reconcile(lookback_days=10)
+    (row,) = [row for row in snapshot(tmp_path)["rows"] if row["report"] == ZIPS]
+    assert [cell["state"] for cell in row["partitions"] if cell["partition"] == ago(15)] == ["landed"]
+
+
+@pytest.mark.parametrize(("back", "alarm", "warns"), [(351, 14, False), (350, 14, True), (350, 15, False)])
+def test_an_alarm_about_dates_that_nobody_looks_at_is_warned_of(
+    sim: Simulator, reconcile: Reconcile, caplog: pytest.LogCaptureFixture, back: int, alarm: int, warns: bool
+) -> None:
+    reconcile(lookback_days=back, alarm_days=alarm)
+    assert ("nobody looks at them" in caplog.text) == warns
+
+
+@pytest.mark.cca_simulator(days=12, sites=2)
+def test_what_was_lost_and_is_put_back_with_its_manifest_is_lost_no_more(
+    sim: Simulator, reconcile: Reconcile, tmp_path: Path
+) -> None:
+    """Also of one site, and though its date has left the calendars."""
+    reconcile(["cdr", ZIPS], lookback_days=9)
+    lost = {"level": None, "partition": ago(400), "state": "lost", "files": 1, "landed": 0, "lost": 1}
+    lost |= {"bytes": 5, "landed_bytes": 0, "expires_on": ago(35), "days_left": None}
+    gaps = [
+        lost | {"report": ZIPS, "site": None},
+        *(lost | {"report": "cdr", "site": s} for s in sim.world.sites),
+    ]
+    (tmp_path / "_coverage.json").write_text(json.dumps({**snapshot(tmp_path), "gaps": gaps}))
+    reconcile(["cdr", ZIPS], lookback_days=9)
+    assert len(snapshot(tmp_path)["gaps"]) == 3
+    site = sim.world.sites[0]
+    (found,) = {path.parent for path in objects(tmp_path / "cdr" / f"site={site}") if ago(3) in str(path)}
+    for source in (found, folder(tmp_path, ago(3))):
+        put_back = shutil.copytree(source, source.with_name(f"creation_date={ago(400)}"))
+        manifest = json.loads((put_back / MANIFEST_NAME).read_bytes())
+        manifest["partition"]["creation_date"] = ago(400)
+        (put_back / MANIFEST_NAME).write_text(json.dumps(manifest))
+    reconcile(["cdr", ZIPS], lookback_days=9)
+    assert [gap["site"] for gap in snapshot(tmp_path)["gaps"]] == [sim.world.sites[1]]
+
+
 @pytest.mark.cca_simulator(days=365, recovered=False, quirks=False)
 def test_the_alarm_is_silent_when_all_has_been_landed_in_time(sim: Simulator, reconcile: Reconcile) -> None:
     assert reconcile(lookback_days=364)["still_missing"] == 0
@@ -376,6 +450,40 @@ def test_what_vanished_before_it_was_landed_is_counted_as_lost(
     assert reconcile(lookback_days=365)["lost"] == 1
 
 
+@pytest.mark.cca_simulator(days=366, recovered=False, quirks=False)
+@pytest.mark.parametrize(("kept", "state", "lost"), [([], "lost", 1), (["a.zip"], "unknown", 0)])
+def test_what_had_landed_and_is_gone_when_the_server_has_deleted_it_is_landed_no_more(
+    sim: Simulator, reconcile: Reconcile, tmp_path: Path, kept: list[str], state: str, lost: int
+) -> None:
+    """What is left without its manifest may be whole, or not."""
+    noon = sim.now
+    sim.now = lambda: today().replace(hour=0)
+    reconcile(lookback_days=365)
+    sim.now = noon
+    shutil.rmtree(folder(tmp_path, ago(365)))
+    for name in kept:
+        folder(tmp_path, ago(365)).mkdir()
+        (folder(tmp_path, ago(365)) / name).write_bytes(b"?")
+    for _ in range(2):
+        assert reconcile(lookback_days=365)["lost"] == lost
+        assert snapshot(tmp_path)["rows"][0]["partitions"][0]["state"] == state
+        assert [gap["partition"] for gap in snapshot(tmp_path)["gaps"]] == [ago(365)] * lost
+
+
+@pytest.mark.cca_simulator(days=20, recovered=False)
+def test_a_file_of_a_year_to_come_is_landed_named_and_in_no_calendar(
+    sim: Simulator, reconcile: Reconcile, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    two_days_ago = today().date() - timedelta(days=2)
+    (file,) = sim.world.files(ZIPS, None, two_days_ago, two_days_ago)
+    sim.world.replace(file, created_on="01/01/9000T00:00:00+0000")
+    reconcile(lookback_days=10)
+    (row,) = snapshot(tmp_path)["rows"]
+    assert row["partitions"][-1]["partition"] == ago(0)
+    assert (folder(tmp_path, "9000-01-01") / MANIFEST_NAME).exists()
+    assert f"dated after today: {ZIPS} 9000-01-01" in caplog.text
+
+
 def test_reports_that_a_run_does_not_cover_stay_in_the_coverage(
     sim: Simulator, reconcile: Reconcile, tmp_path: Path
 ) -> None:
@@ -387,12 +495,120 @@ def test_reports_that_a_run_does_not_cover_stay_in_the_coverage(
     assert set(rows) == {*first, ("peak_port_monthly", "site")}
 
 
-@pytest.mark.parametrize("body", [b"", b"null", b'{"version": 2}'])
+def other_run_at_the_end(
+    monkeypatch: pytest.MonkeyPatch, store: type[Store], other: Callable[[], object]
+) -> None:
+    """Let another run write its coverage, once, after the first has read what it is going to add to."""
+    present, reads = store.present, list[str]()
+
+    def read(self: Store, key: str) -> Any:
+        found = present(self, key)
+        reads.append(key)
+        if len(reads) == 2:  # the first is at the beginning of the run
+            other()
+        return found
+
+    monkeypatch.setattr(store, "present", read)
+
+
+def test_two_runs_at_once_keep_what_each_other_found(
+    sim: Simulator, reconcile: Reconcile, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The other one begins and ends while the first one lands."""
+    heal, others = CcaReconcileOperator._heal, [1]
+
+    def and_meanwhile(self: Any, *arguments: Any) -> Any:
+        if others:
+            others.pop()
+            reconcile("peak_port_daily", level="site", dry_run=True)
+        return heal(self, *arguments)
+
+    monkeypatch.setattr(CcaReconcileOperator, "_heal", and_meanwhile)
+    reconcile(ZIPS)
+    found = snapshot(tmp_path)
+    assert [row["report"] for row in found["rows"]] == [ZIPS, "peak_port_daily"]
+    assert {gap["report"] for gap in found["gaps"]} == {"peak_port_daily"}
+
+
+def test_on_s3_a_run_that_writes_its_coverage_at_the_same_moment_is_merged(
+    sim: Simulator,
+    reconcile: Reconcile,
+    s3: Any,
+    new_prefix: Callable[[], str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    prefix = new_prefix()
+    where = {"destination": f"s3://aws_default@{BUCKET}/{prefix}", "lookback_days": 5, "dry_run": True}
+    reconcile("peak_port_monthly", level="site", **where)
+    other_run_at_the_end(monkeypatch, S3Store, lambda: reconcile("peak_port_daily", level="site", **where))
+    reconcile(ZIPS, **where)
+    found = json.loads(s3.objects(prefix)["_coverage.json"])
+    reports = [ZIPS, "peak_port_daily", "peak_port_monthly"]
+    assert [row["report"] for row in found["rows"]] == reports
+    assert {gap["report"] for gap in found["gaps"]} == set(reports)
+
+
+@pytest.mark.parametrize("body", [b"", b"null", b'{"version": 1, "gaps": ['])
 def test_a_damaged_coverage_is_written_anew(
     sim: Simulator, reconcile: Reconcile, tmp_path: Path, body: bytes
 ) -> None:
     (tmp_path / "_coverage.json").write_bytes(body)
     reconcile()
+    assert states(tmp_path) == {"landed"}
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_a_coverage_of_a_newer_version_is_left_alone_and_told(
+    sim: Simulator, reconcile: Reconcile, tmp_path: Path, dry_run: bool
+) -> None:
+    """After all has been landed."""
+    newer = b'{"version": 2, "gaps": "in another form"}'
+    (tmp_path / "_coverage.json").write_bytes(newer)
+    with pytest.raises(AirflowFailException, match=r"DestinationUnusable.*newer version.*update it where"):
+        reconcile(dry_run=dry_run)
+    assert (tmp_path / "_coverage.json").read_bytes() == newer
+    assert len(objects(tmp_path)) == (0 if dry_run else len(sim.truth(ZIPS, ago(20), ago(0))))
+
+
+def test_a_coverage_that_cannot_be_read_is_left_alone_and_told(
+    sim: Simulator, reconcile: Reconcile, tmp_path: Path
+) -> None:
+    """A folder in its place stands for any refusal of the store: root is denied nothing."""
+    (tmp_path / "_coverage.json").mkdir()
+    with pytest.raises(AirflowFailException, match=r"cannot read .*_coverage\.json"):
+        reconcile()
+    assert (tmp_path / "_coverage.json").is_dir()
+    assert len(objects(tmp_path)) == len(sim.truth(ZIPS, ago(20), ago(0)))
+
+
+@pytest.mark.cca_simulator(days=365, recovered=False, quirks=False)
+def test_the_alarm_is_raised_though_the_coverage_cannot_be_written(
+    sim: Simulator, reconcile: Reconcile, tmp_path: Path
+) -> None:
+    sim.inject(Status(500), f"/{sim.truth(ZIPS, ago(360), ago(360))[0].id}$", times=None)
+    (tmp_path / "_coverage.json").write_bytes(b'{"version": 2}')
+    with pytest.raises(ExpiresSoon, match=ago(360)):
+        reconcile(lookback_days=364)
+
+
+def test_an_entry_that_is_not_known_costs_no_other_its_memory(
+    sim: Simulator, reconcile: Reconcile, tmp_path: Path
+) -> None:
+    reconcile()
+    lost = {"report": ZIPS, "site": None, "level": None, "partition": ago(400), "state": "lost", "files": 1}
+    lost |= {"landed": 0, "lost": 1, "bytes": 5, "landed_bytes": 0, "expires_on": ago(35), "days_left": None}
+    strange = [
+        lost | {"report": "of_tomorrow"},
+        lost | {"state": "mislaid"},
+        lost | {"partition": "soon"},
+        "?",
+    ]
+    strange += [lost | {"files": float("inf")}, lost | {"site": []}, lost | {"level": {}}]
+    stored = {**snapshot(tmp_path), "gaps": [*strange, lost]}
+    stored["rows"].append({"report": "of_tomorrow", "level": None, "grain": "day", "partitions": []})
+    (tmp_path / "_coverage.json").write_text(json.dumps(stored))
+    reconcile()
+    assert snapshot(tmp_path)["gaps"] == [lost]
     assert states(tmp_path) == {"landed"}
 
 
@@ -422,6 +638,8 @@ def test_on_s3_a_changed_object_is_found_by_the_listing_alone(
         ({"report": "cdrs"}, "there is no report 'cdrs'"),
         ({"report": ["cdr", "site_list"]}, "site_list has no listing"),
         ({"report": []}, "there is no report to reconcile"),
+        ({"report": 5}, "there is no report 5"),
+        ({"report": None}, "there is no report to reconcile"),
         ({"report": "cdr", "level": "country"}, "there is no level 'country'"),
         ({"report": "cdr", "level": "site"}, "none takes a level"),
         ({"report": ZIPS, "site": "x"}, "none takes a site"),
@@ -429,6 +647,8 @@ def test_on_s3_a_changed_object_is_found_by_the_listing_alone(
         ({"lookback_days": 366}, "from 1 to 365"),
         ({"lookback_days": "many"}, "from 1 to 365"),
         ({"alarm_days": -1}, "from 0 to 365"),
+        ({"alarm_days": []}, "from 0 to 365"),
+        ({"alarm_days": {}}, "from 0 to 365"),
         ({"dry_run": "perhaps"}, "give True or False"),
         ({"verify": "hard"}, "use size, changed, content"),
     ],
@@ -478,8 +698,8 @@ def test_arguments_may_be_templates(sim: Simulator, run: Any, tmp_path: Path) ->
     params = {"reports": ["cdr", "peak_port_daily"], "days": 9, "site": site, "level": "site", "dry": True}
     run(operator, params={**params, "alarm": "", "verify": "size"}, root=str(tmp_path))
     rows = snapshot(tmp_path)["rows"]
+    # None of call detail records, since there are other sites.
     assert [(row["report"], row["level"], len(row["partitions"])) for row in rows] == [
-        ("cdr", None, 10),
         ("peak_port_daily", "site", 10),
     ]
     assert {gap["site"] for gap in snapshot(tmp_path)["gaps"]} == {site, None}

@@ -132,6 +132,25 @@ def test_one_listing_gives_all_that_is_below_a_folder(place) -> None:
     assert place.store.sizes_below("nowhere") == place.store.sizes("nowhere") == {}
 
 
+def test_what_is_there_is_given_with_what_a_replacement_is_told_by_and_what_is_not_is_none(place) -> None:
+    assert place.store.present("one") is None
+    place.store.replace("one", b"first", None)
+    content, stored = place.store.present("one")
+    place.store.replace("one", b"second", stored)
+    assert (content, stored.size, place.store.present("one")[0]) == (b"first", 5, b"second")
+
+
+def test_on_s3_who_replaces_what_was_replaced_since_is_told(s3, new_prefix) -> None:
+    store = open_store(f"s3://aws_default@{BUCKET}/{new_prefix()}")
+    store.replace("one", b"first", None)
+    _, stored = store.present("one")
+    store.replace("one", b"second", stored)
+    for before in (stored, None):
+        with pytest.raises(StoreError, match="another task"):
+            store.replace("one", b"third", before)
+    assert store.read("one") == b"second"
+
+
 @pytest.mark.parametrize("size", [0, SMALL, LARGE])
 def test_an_object_is_read_anywhere_and_as_it_was_when_it_was_opened(place, size) -> None:
     content = os.urandom(size)

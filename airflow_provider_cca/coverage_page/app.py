@@ -1,7 +1,8 @@
-"""The web application behind the coverage page: a few files, and the stored snapshot for who may read DAGs.
+"""The web application behind the coverage page: a few files, and the snapshot for who may read its DAG.
 
 The files hold no data and are given to anybody, as Airflow's own are. The data needs a user: the browser
-sends the cookie of the UI, and Airflow's own dependency turns away who is unknown or may not read DAGs.
+sends the cookie of the UI, and Airflow's own dependency turns away who is unknown or may not read the DAG
+that writes the snapshot.
 """
 
 from __future__ import annotations
@@ -15,12 +16,19 @@ from starlette.staticfiles import StaticFiles
 from airflow_provider_cca.coverage_page.headers import add_headers
 from airflow_provider_cca.coverage_page.stored import NoSnapshot, UnreadableSnapshot, stored_snapshot
 
+RECONCILE = "cca_reconcile"
+"""The DAG whose rights decide: who may read all DAGs, or this one, sees the page."""
+
 app = FastAPI(title="CCA coverage", docs_url=None, redoc_url=None, openapi_url=None)
 app.middleware("http")(add_headers)
 
 
+# Named, or Airflow would take the DAG from the query, and decide on one that the caller chose.
+may_read = requires_access_dag(method="GET", param_dag_id=RECONCILE)
+
+
 # Not async: reading the store blocks, so FastAPI gives it a thread of its own.
-@app.get("/data.json", dependencies=[Depends(requires_access_dag(method="GET"))])
+@app.get("/data.json", dependencies=[Depends(may_read)])
 def data(request: Request) -> Response:
     """The snapshot; 304 when the browser has it, 404 when there is none yet, 502 when it cannot be read."""
     try:

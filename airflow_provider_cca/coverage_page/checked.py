@@ -11,51 +11,50 @@ from datetime import date, datetime
 from functools import lru_cache
 from typing import Any
 
-from airflow_provider_cca.coverage import State
+from airflow_provider_cca.coverage import RETENTION, State
 from airflow_provider_cca.reports import LEVELS, REPORTS
-from airflow_provider_cca.snapshot import MOST_GAPS, VERSION, without_user
+from airflow_provider_cca.snapshot import MOST_GAPS, check_version, without_user
 
 STATES = tuple(str(state) for state in State)
-
-
-class NewerVersion(ValueError):
-    """The snapshot was written by a newer version of this package."""
 
 
 def checked(body: bytes) -> dict[str, Any]:
     """The snapshot as the page gets it; raises ValueError when it is damaged, as NewerVersion when newer."""
     try:
         data = json.loads(body)
-        _check_version(data["version"])
+        check_version(data["version"])
+        today = _date(data["today"])
+        begins = str(date.fromisoformat(today) - RETENTION)
         return {
             "written_at": _moment(data["written_at"]),
-            "today": _date(data["today"]),
+            "today": today,
             "retention_days": _count(data["retention_days"]),
             "destination": without_user(_text(data["destination"])),
-            "rows": [_row(row) for row in _list(data["rows"])],
-            "gaps": [_gap(gap) for gap in _list(data["gaps"])[:MOST_GAPS]],
+            "rows": [_row(row, begins, today) for row in _list(data["rows"])],
+            "gaps": [gap for gap in map(_gap, _list(data["gaps"])[:MOST_GAPS]) if _within(gap, "", today)],
             "gaps_total": _count(data["gaps_total"]),
             "counts": {state: _count(data["counts"][state]) for state in STATES},
         }
-    except (KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise ValueError(f"it is no snapshot: {error!r}") from error
 
 
-def _check_version(version: Any) -> None:
-    if _count(version) > VERSION:
-        raise NewerVersion(f"its version is {version}, not {VERSION}")
-    if version != VERSION:
-        raise ValueError(f"its version is {version}, not {VERSION}")
-
-
-def _row(row: Mapping[str, Any]) -> dict[str, Any]:
+def _row(row: Mapping[str, Any], begins: str, today: str) -> dict[str, Any]:
+    """Without what lies outside the year: a calendar would be as wide as its dates are apart."""
+    cells = map(_amounts, _list(row["partitions"]))
     return {
         "report": _one_of(row["report"], REPORTS),
         "level": _optional(row["level"], lambda level: _one_of(level, LEVELS)),
         "grain": _one_of(row["grain"], ("day", "month")),
         "sites": _optional(row.get("sites"), _count),
-        "partitions": [_amounts(partition) for partition in _list(row["partitions"])],
+        "partitions": [one for one in cells if _within(one, begins, today)],
     }
+
+
+def _within(one: Mapping[str, Any], first: str, last: str) -> bool:
+    """Whether its date, or month, lies between these dates, both included."""
+    length = len(one["partition"])
+    return bool(first[:length] <= one["partition"] <= last[:length])
 
 
 def _gap(gap: Mapping[str, Any]) -> dict[str, Any]:

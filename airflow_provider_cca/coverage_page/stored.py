@@ -15,10 +15,11 @@ from functools import lru_cache
 
 from airflow.sdk import Variable
 
-from airflow_provider_cca.coverage_page.checked import NewerVersion, checked
+from airflow_provider_cca.coverage_page.checked import checked
 from airflow_provider_cca.destinations import open_store
 from airflow_provider_cca.errors import StoreError
-from airflow_provider_cca.snapshot import SNAPSHOT_NAME
+from airflow_provider_cca.snapshot import SNAPSHOT_NAME, NewerVersion
+from airflow_provider_cca.store import is_absent
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +78,7 @@ def _read(destination: str) -> bytes:
         return _bounded(open_store(destination).chunks(SNAPSHOT_NAME))
     # A store is opened with a connection, and hooks raise what they like.
     except Exception as error:  # noqa: BLE001
-        if _is_absent(error.__cause__):
+        if is_absent(error.__cause__):
             raise NoSnapshot("There is no snapshot yet. Run the DAG cca_reconcile: it writes one.") from None
         log.warning("The store of the coverage snapshot cannot be read: %s: %s", type(error).__name__, error)
         raise UnreadableSnapshot(
@@ -93,10 +94,3 @@ def _bounded(chunks: Iterator[bytes]) -> bytes:
         if len(body) > MAX_BYTES:
             raise StoreError(f"{SNAPSHOT_NAME} has more than {MAX_BYTES:,} bytes")
     return bytes(body)
-
-
-def _is_absent(cause: BaseException | None) -> bool:
-    """Whether the store answered that there is no such object."""
-    answer = getattr(cause, "response", None)  # of boto3
-    code = answer.get("Error", {}).get("Code") if isinstance(answer, dict) else None
-    return isinstance(cause, FileNotFoundError) or code == "NoSuchKey"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -239,6 +239,53 @@ def test_when_nothing_is_missing_it_says_so(browser: Page, airflow: Stack, store
     assert frame.locator(".say").inner_text() == "Nothing is missing."
     assert frame.locator("#gaps").is_hidden()
     assert frame.locator("#lost").is_hidden()
+    path.unlink()
+
+
+def unknown(snapshot: Snapshot, count: int) -> Snapshot:
+    """Nothing is known of the first so many dates of each calendar."""
+    nothing = {"state": "unknown", "files": 0, "landed": 0, "bytes": 0, "landed_bytes": 0, "expires_on": None}
+    for row in snapshot["rows"]:
+        for partition in row["partitions"][:count]:
+            partition.update(nothing)
+    return snapshot
+
+
+def none_of(snapshot: Snapshot, kept: slice) -> Snapshot:
+    """Calendars, or none at all, without a date."""
+    rows = [{**row, "partitions": []} for row in snapshot["rows"][kept]]
+    return {**snapshot, "rows": rows, "counts": dict.fromkeys(snapshot["counts"], 0)}
+
+
+NOT_CHECKED = {
+    "some": (
+        lambda whole: unknown(whole, 2),
+        "16 of 1,864 dates could not be checked; nothing is missing in the others.",
+    ),
+    "all": (lambda whole: unknown(whole, 999), "None of the dates could be checked."),
+    "no dates": (lambda whole: none_of(whole, slice(None)), "Nothing has been looked at yet."),
+    "no calendars": (lambda whole: none_of(whole, slice(0)), "Nothing has been looked at yet."),
+}
+
+
+@pytest.mark.parametrize(("edit", "says"), NOT_CHECKED.values(), ids=NOT_CHECKED)
+def test_what_could_not_be_checked_does_not_pass_for_whole(
+    browser: Page, airflow: Stack, store: Path, edit: Callable[[Snapshot], Snapshot], says: str
+) -> None:
+    path = write(store, edit(make(datetime.now(UTC).date(), whole=True)))
+    frame = open_page(browser, airflow)
+    assert frame.locator(".say").inner_text() == says
+    assert frame.locator("#headline").get_attribute("data-mood") == "unsure"
+    path.unlink()
+
+
+def test_today_and_yesterday_may_be_unknown(browser: Page, airflow: Stack, store: Path) -> None:
+    snapshot = make(datetime.now(UTC).date(), whole=True)
+    for row in snapshot["rows"]:
+        for partition in row["partitions"][-1 if row["grain"] == "month" else -2 :]:
+            partition.update(state="unknown", files=0, landed=0, bytes=0, landed_bytes=0)
+    path = write(store, snapshot)
+    assert open_page(browser, airflow).locator(".say").inner_text() == "Nothing is missing."
     path.unlink()
 
 

@@ -27,6 +27,7 @@ export function calendar(row, index) {
 }
 
 function summary(row) {
+  if (!row.partitions.length) return ["nothing looked at"];
   const count = (state) => row.partitions.filter((partition) => partition.state === state).length;
   const bad = ["missing", "partly", "lost", "unknown"].filter(count);
   const said = bad.length ? bad.map((state) => [state, `${number(count(state))} ${STATES[state].name}`]) : [["landed", "nothing missing"]];

@@ -24,7 +24,7 @@ function refuse(status, detail) {
   if (status === 401) {
     say("bad", "You are not logged in.", make("p", {}, make("a", { href: "../../", "data-leave": true }, "Log in to Airflow"), " first."));
   } else if (status === 403) {
-    say("bad", "You may not read DAGs, so this page shows you nothing.");
+    say("bad", `You may not read the DAG ${RECONCILE}, so this page shows you nothing.`);
   } else if (status === 404) {
     say("waiting", "There is nothing to show yet.", make("p", {}, detail), land("Run it:"));
   } else {
@@ -48,7 +48,7 @@ function headline(snapshot) {
   const lost = lostFiles(snapshot);
   const rest = [stale(snapshot), make("p", {}, besides(snapshot, lost))];
   if (!open.length) {
-    say(lost ? "lost" : "good", lost ? `${some(lost, "file")} ${are(lost)} lost; nothing else is missing.` : "Nothing is missing.", ...rest);
+    nothingOpen(lost, squares(snapshot), rest);
     return;
   }
   const files = open.reduce((sum, gap) => sum + missing(gap), 0);
@@ -56,6 +56,24 @@ function headline(snapshot) {
   const least = snapshot.gaps_total > snapshot.gaps.length ? "At least " : "";
   const deadline = Number.isFinite(first) ? `; Cisco deletes the first ${within(first)}` : "";
   say("bad", `${least}${some(files, "file")} ${are(files)} missing${deadline}.`, ...rest, land("Land them all:"));
+}
+
+/** All is well only where somebody has looked. */
+function nothingOpen(lost, { all, known, unchecked }, rest) {
+  const gone = lost ? `${some(lost, "file")} ${are(lost)} lost` : "";
+  if (known && !unchecked) return say(lost ? "lost" : "good", lost ? `${gone}; nothing else is missing.` : "Nothing is missing.", ...rest);
+  let doubt = `${number(unchecked)} of ${some(all, "date")} could not be checked; nothing ${lost ? "else " : ""}is missing in the others`;
+  if (!known) doubt = all ? "None of the dates could be checked" : "Nothing has been looked at yet";
+  return say(lost ? "lost" : "unsure", `${[gone, doubt].filter(Boolean).join("; ")}.`, ...rest, land("Look again:"));
+}
+
+/** How many there are, and of how many nothing is known, though they are older than yesterday. */
+function squares({ rows, today }) {
+  const yesterday = new Date(Date.parse(today) - 86_400_000).toISOString();
+  const partitions = rows.flatMap((row) => row.partitions);
+  const unknown = partitions.filter(({ state }) => state === "unknown");
+  const unchecked = unknown.filter(({ partition }) => partition < yesterday.slice(0, partition.length));
+  return { all: partitions.length, known: partitions.length - unknown.length, unchecked: unchecked.length };
 }
 
 const are = (count) => (count === 1 ? "is" : "are");
