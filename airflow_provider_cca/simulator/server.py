@@ -100,6 +100,10 @@ def _protocol_factory(app: Callable[..., Any], state: Any) -> Callable[[], async
             self.app_state = {"transport": transport}
             self.access_log = False
 
+        def eof_received(self) -> None:
+            # A client that has hung up reads no more: what is still to be written could wait for good.
+            self.transport.abort()
+
     config = Config(
         app, log_config=None, lifespan="off", ws="none", proxy_headers=False, timeout_keep_alive=KEEP_ALIVE
     )
