@@ -15,11 +15,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 ENVIRONMENTS = ROOT / ".versions"
 SUPPORTED = ("3.1", "3.2", "3.3")
+SIDE_BY_SIDE = 2
+"""Suites at a time: one keeps one core busy."""
+
 SECONDS = 1800
 NOT_COPIED = ("airflow_provider_cca", "dist", ".git", ".venv", ".versions", ".airflow", ".*_cache")
 # They build the package from its source, measure it, or need a whole Airflow with its database.
@@ -31,15 +35,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.versions", description=__doc__)
     parser.add_argument("versions", nargs="*", default=SUPPORTED, help=f"such as {SUPPORTED[0]}")
     (wheel,) = (ROOT / "dist").glob("*.whl")
-    outcomes = [_suite(version, wheel) for version in parser.parse_args().versions]
+    versions = parser.parse_args().versions
+    pythons = [_environment(version, wheel) for version in versions]
+    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+        outcomes = list(pool.map(_suite, pythons))
     print("\n" + "\n".join(line for _, line in outcomes))
     return int(not all(passed for passed, _ in outcomes))
 
 
-def _suite(version: str, wheel: Path) -> tuple[bool, str]:
-    """Whether the suite passes on a version, and a line that says so."""
+def _suite(python: Path) -> tuple[bool, str]:
+    """Whether the suite passes in an environment, and a line that says so."""
     started = time.monotonic()
-    python = _environment(version, wheel)
     with tempfile.TemporaryDirectory(prefix="cca-versions-") as folder:
         home = Path(folder, "repository")
         shutil.copytree(ROOT, home, ignore=shutil.ignore_patterns(*NOT_COPIED))
