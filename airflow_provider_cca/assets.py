@@ -22,7 +22,7 @@ from airflow_provider_cca.errors import InvalidArgument
 from airflow_provider_cca.reports import LEVELS, report_named
 
 if TYPE_CHECKING:
-    from airflow_provider_cca.landing import Landed
+    from airflow_provider_cca.plans import Landed
 
 # Airflow takes an x- scheme as it is. About any other it asks all providers, which takes a third of a second.
 SCHEME = "x-cca"

@@ -9,9 +9,10 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from airflow_provider_cca.keys import folder_of
-from airflow_provider_cca.landing import Landed, manifest_of
 from airflow_provider_cca.manifest import MANIFEST_NAME, LandedFile
 from airflow_provider_cca.models import Partition, Scope, iso
+from airflow_provider_cca.plans import Landed
+from airflow_provider_cca.records import manifest_of
 from airflow_provider_cca.retry import Retry
 from airflow_provider_cca.site_list import snapshot_name, whole
 from airflow_provider_cca.store import Store

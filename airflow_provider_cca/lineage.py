@@ -15,7 +15,7 @@ from airflow_provider_cca.config import CcaConfig
 if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
 
-    from airflow_provider_cca.landing import Landed
+    from airflow_provider_cca.plans import Landed
 
 MAX_DATASETS = 250
 """A landing of more than so many sites is told as one dataset of the report: an event has to stay small."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,6 +78,10 @@ class Manifest:
             )
         except (KeyError, TypeError, RecursionError) as error:
             raise ValueError(f"it is no manifest: {error!r}") from error
+
+
+def by_key(entries: Iterable[LandedFile]) -> tuple[LandedFile, ...]:
+    return tuple(sorted(entries, key=lambda entry: entry.key))
 
 
 def _entry(data: Mapping[str, Any]) -> LandedFile:

@@ -20,7 +20,7 @@ from airflow_provider_cca.tasks import CcaLandingOperator, CcaOperator
 if TYPE_CHECKING:
     from airflow_provider_cca.client import CcaClient, Listing
     from airflow_provider_cca.extracting import CcaExtractOperator as CcaExtractOperator
-    from airflow_provider_cca.landing import Landed
+    from airflow_provider_cca.plans import Landed
     from airflow_provider_cca.reconciling import CcaReconcileOperator as CcaReconcileOperator
 
 __all__ = [

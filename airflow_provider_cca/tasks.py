@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
 
     from airflow_provider_cca.client import CcaClient
-    from airflow_provider_cca.landing import Landed
+    from airflow_provider_cca.plans import Landed
     from airflow_provider_cca.progress import Amount
     from airflow_provider_cca.store import Store
     from airflow_provider_cca.unannounced import Unannounced

@@ -13,9 +13,9 @@ from typing import Any
 
 from airflow_provider_cca.errors import DestinationUnusable
 from airflow_provider_cca.keys import folder_of
-from airflow_provider_cca.landing import Landed
 from airflow_provider_cca.manifest import MANIFEST_NAME
 from airflow_provider_cca.models import Partition, Scope
+from airflow_provider_cca.plans import Landed
 from airflow_provider_cca.reports import report_named
 from airflow_provider_cca.retry import Retry
 from airflow_provider_cca.store import Store

@@ -22,7 +22,6 @@ from airflow_provider_cca.assets import (
 )
 from airflow_provider_cca.compat import AirflowFailException, AirflowSkipException
 from airflow_provider_cca.errors import InvalidArgument
-from airflow_provider_cca.landing import Landed
 from airflow_provider_cca.models import Partition, Scope
 from airflow_provider_cca.operators import (
     CcaDownloadFilesOperator,
@@ -30,6 +29,7 @@ from airflow_provider_cca.operators import (
     CcaSiteListToObjectStorageOperator,
     CcaToObjectStorageOperator,
 )
+from airflow_provider_cca.plans import Landed
 from airflow_provider_cca.reports import LEVELS, REPORTS, report_named
 from airflow_provider_cca.simulator import Simulator, Status
 

@@ -25,9 +25,10 @@ from airflow_provider_cca.errors import (
     TruncatedSnapshot,
     WrongChecksum,
 )
-from airflow_provider_cca.landing import Landed, Landing
+from airflow_provider_cca.landing import Landing
 from airflow_provider_cca.landing_sites import land_snapshot
 from airflow_provider_cca.models import Partition, RemoteFile, Scope, by_partition
+from airflow_provider_cca.plans import Landed
 from airflow_provider_cca.reports import REPORTS, Grain
 from airflow_provider_cca.retry import Retry
 from airflow_provider_cca.store import LocalStore, Store

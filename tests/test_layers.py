@@ -34,6 +34,8 @@ PLAIN = (
         "store",
         "s3_store",
         "progress",
+        "plans",
+        "records",
         "landing",
         "landing_sites",
         "unannounced",
@@ -69,7 +71,18 @@ PAGE = ("__init__", "headers", "checked", "stored", "app")
 DOCS = {"__init__", "rendered", "app"}
 TALKING = {"client", "session", "sockets", "faults"}
 KEEPING = {
-    *("landing", "landing_sites", "unpacking", "archives", "store", "s3_store", "keys", "manifest"),
+    *(
+        "landing",
+        "landing_sites",
+        "plans",
+        "records",
+        "unpacking",
+        "archives",
+        "store",
+        "s3_store",
+        "keys",
+        "manifest",
+    ),
     *("inventory", "healing", "unannounced"),
 }
 

@@ -26,10 +26,11 @@ from verdicts import WHOLE, Folder, truth_of
 
 from airflow_provider_cca.destinations import open_store
 from airflow_provider_cca.errors import DestinationUnusable, PartlyLanded, StoreError
-from airflow_provider_cca.landing import Landed, Landing
+from airflow_provider_cca.landing import Landing
 from airflow_provider_cca.landing_sites import land_snapshot
 from airflow_provider_cca.manifest import MANIFEST_NAME, STRAYS_NAME
 from airflow_provider_cca.models import Partition, RemoteFile, Scope
+from airflow_provider_cca.plans import Landed
 from airflow_provider_cca.reports import REPORTS, Grain
 from airflow_provider_cca.retry import Retry
 from airflow_provider_cca.s3_store import MAX_PARTS, PARTS_OF_A_SIZE

@@ -1,0 +1,142 @@
+"""What is to be landed in each partition: what the listing wants, beside what the store has. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from threading import Lock
+
+from airflow_provider_cca.errors import CcaError
+from airflow_provider_cca.manifest import MANIFEST_NAME, STRAYS_NAME, LandedFile, Manifest, by_key
+from airflow_provider_cca.models import Partition, RemoteFile, Scope, iso
+
+
+@dataclass(frozen=True)
+class Landed:
+    """What a landing did to one partition.
+
+    :param manifest: Key of the manifest, relative to the destination.
+    :param files: Files that the manifest names.
+    :param bytes: Their bytes.
+    :param downloaded: How many of them this landing had to download.
+    :param written: Whether it wrote the manifest; if not, all was there already.
+    """
+
+    scope: Scope
+    partition: Partition
+    manifest: str
+    files: int
+    bytes: int
+    downloaded: int
+    written: bool = True
+
+
+@dataclass
+class Plan:
+    """One partition: what the listing wants, what the store has of it, and what became of it.
+
+    :param asked: Whether it is to have a manifest even if it has none.
+    :param strays: What was landed here while nobody asked for this partition.
+    """
+
+    scope: Scope
+    partition: Partition
+    folder: str
+    asked: bool
+    before: Manifest | None
+    present: Mapping[str, int]
+    wanted: list[tuple[RemoteFile, str]]
+    strays: tuple[LandedFile, ...] = ()
+    open: int = 0
+    downloaded: int = 0
+    failures: dict[str, CcaError] = field(default_factory=dict)
+    landed: Landed | None = None
+
+    @cached_property
+    def known(self) -> dict[str, LandedFile]:
+        """What the manifest held before, by key."""
+        return {entry.key: entry for entry in self.before.files} if self.before else {}
+
+    @cached_property
+    def missing(self) -> list[tuple[RemoteFile, str]]:
+        """What the manifest does not vouch for, or the store does not have in full."""
+        return [(file, key) for file, key in self.wanted if not self._is_whole(file, key)]
+
+    def _is_whole(self, file: RemoteFile, key: str) -> bool:
+        known = self.known.get(key)
+        vouched = known is not None and (known.size, known.md5) == (file.size, file.md5)
+        return vouched and self.present.get(key) == file.size
+
+    @property
+    def record(self) -> str:
+        """Where to say what has landed."""
+        return MANIFEST_NAME if self.asked or self.before else STRAYS_NAME
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing is to be done, as seen by names and sizes."""
+        whole = all(self._is_whole(file, key) for file, key in self.wanted)
+        return whole and self.before is not None and not self.is_news(self.entries())
+
+    def is_news(self, entries: tuple[LandedFile, ...]) -> bool:
+        """Whether the record is to be written to say this."""
+        if self.downloaded:
+            return True  # even if it says the same: an object that is newer than it is taken for changed
+        if self.record == STRAYS_NAME:
+            return not {*entries} <= {*self.strays}
+        keys = {entry.key for entry in entries}
+        unnamed = any(e.key not in keys and self.present.get(e.key) == e.size for e in self.strays)
+        return unnamed or self.before is None or self.before.files != entries
+
+    def entries(self) -> tuple[LandedFile, ...]:
+        """What the manifest is to hold: what is wanted, and what earlier landings left here that the listing
+        no longer names, as after its 365 days."""
+        keys = {key for _, key in self.wanted}
+        kept = [e for e in self.known.values() if e.key not in keys and self.present.get(e.key) == e.size]
+        return by_key((*kept, *(_entry(file, key) for file, key in self.wanted)))
+
+
+Job = tuple[Plan, RemoteFile | None, str]
+"""A file to be fetched and its key; no file when there is none to be fetched in a partition."""
+
+
+class Jobs:
+    """What is to be done, given out to one worker at a time."""
+
+    def __init__(self, plans: Iterable[Plan]) -> None:
+        self._lock = Lock()
+        self._given_out = self._all(plans)
+
+    @staticmethod
+    def _all(plans: Iterable[Plan]) -> Generator[Job]:
+        for plan in plans:
+            plan.open = len(plan.missing) or 1
+            if not plan.missing:
+                yield plan, None, ""
+            for file, key in plan.missing:
+                yield plan, file, key
+
+    def __iter__(self) -> Iterator[Job]:
+        return self
+
+    def __next__(self) -> Job:
+        with self._lock:
+            return next(self._given_out)
+
+    def done(self, plan: Plan, *, downloaded: bool) -> bool:
+        """Count a job of a plan; whether it was the last one."""
+        with self._lock:
+            plan.downloaded += downloaded
+            plan.open -= 1
+            return not plan.open
+
+    def stop(self) -> None:
+        """Give out no more."""
+        with self._lock:
+            self._given_out.close()
+
+
+def _entry(file: RemoteFile, key: str) -> LandedFile:
+    expires_on = iso(file.expires_on) if file.expires_on else None
+    return LandedFile(file.id, file.name, key, file.size, file.md5, iso(file.created_on), expires_on)
