@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
@@ -12,7 +14,7 @@ from airflow.sdk import BaseHook, Connection
 from airflow.sdk.log import mask_secret
 
 from airflow_provider_cca import form
-from airflow_provider_cca.compat import AirflowNotFoundException
+from airflow_provider_cca.compat import AirflowNotFoundException, mask_in_trigger
 from airflow_provider_cca.config import DEFAULT_DOWNLOAD_HOSTS, DEFAULT_HOST, CcaConfig
 from airflow_provider_cca.errors import CcaError, InvalidConnection, MalformedListing, UnreadableAnswer
 from airflow_provider_cca.links import is_host
@@ -53,9 +55,21 @@ class CcaHook(BaseHook):
 
     def get_conn(self) -> CcaClient:
         """A client; use it in a `with` block. Raises InvalidConnection when the connection cannot be used."""
-        connection = self._connection()
+        return self._client(self._connection(), mask_secret)
+
+    async def aget_conn(self) -> Callable[[], CcaClient]:
+        """In a trigger: what gives the client, to be called in a thread, since a client blocks.
+
+        Airflow is asked for the connection on the event loop: asked from threads, the triggerer of Airflow
+        3.1 ends. Raises as `get_conn` does.
+        """
+        with self._missing_named():
+            connection = await self.aget_connection(self.cca_conn_id)
+        return partial(self._client, connection, mask_in_trigger)
+
+    def _client(self, connection: Connection, mask: Callable[[Any], None]) -> CcaClient:
         try:
-            return _client(connection, self.attempts)
+            return _client(connection, self.attempts, mask)
         except InvalidConnection as error:
             raise InvalidConnection(f"connection {self.cca_conn_id!r}: {error}") from error
 
@@ -71,7 +85,7 @@ class CcaHook(BaseHook):
         """
         try:
             # Not get_conn: the form tests under an id that it has made up, which should be in no message.
-            with _client(self._connection(), attempts=1) as client:
+            with _client(self._connection(), 1, mask_secret) as client:
                 try:
                     client.session.log_in_anew()
                     total, site = client.first_site()
@@ -82,8 +96,13 @@ class CcaHook(BaseHook):
         return True, f"Logged in; {total} sites" + (f", the first of them {site.name}" if site else "")
 
     def _connection(self) -> Connection:
-        try:
+        with self._missing_named():
             return self.get_connection(self.cca_conn_id)
+
+    @contextmanager
+    def _missing_named(self) -> Iterator[None]:
+        try:
+            yield
         except AirflowNotFoundException as error:
             raise InvalidConnection(
                 f"there is no connection {self.cca_conn_id!r}: create it under Admin > Connections, or with "
@@ -91,16 +110,17 @@ class CcaHook(BaseHook):
             ) from error
 
 
-def _client(connection: Connection, attempts: int) -> CcaClient:
+def _client(connection: Connection, attempts: int, mask: Callable[[Any], None]) -> CcaClient:
     # requests is half of what importing this package would cost each parse of a DAG file.
     from airflow_provider_cca.client import CcaClient
 
+    mask(_extra(connection))  # of a dict, what goes by the name of a secret
     config = config_from(connection)
-    mask_secret(config.password)
+    mask(config.password)
     if proxy_password := urlsplit(config.proxy or "").password:
-        mask_secret(proxy_password)
-        mask_secret(unquote(proxy_password))
-    return CcaClient(config, on_token=mask_secret, attempts=attempts)
+        mask(proxy_password)
+        mask(unquote(proxy_password))
+    return CcaClient(config, on_token=mask, attempts=attempts)
 
 
 def config_from(connection: Connection) -> CcaConfig:
@@ -125,14 +145,14 @@ def config_from(connection: Connection) -> CcaConfig:
 
 
 def _extra(connection: Connection) -> dict[str, Any]:
-    """Airflow's own reading masks secrets, but takes what is no JSON for an empty extra."""
+    """Not by Airflow's own reading, which takes what is no JSON for an empty extra."""
     try:
         extra = json.loads((connection.extra or "").strip() or "null")
     except (ValueError, RecursionError):
         raise InvalidConnection("its extra is not a JSON object") from None
     if extra is not None and not isinstance(extra, dict):
         raise InvalidConnection("its extra is not a JSON object")
-    return connection.extra_dejson if extra else {}
+    return extra or {}
 
 
 def _read(extra: Mapping[str, Any], name: str, kind: Callable[[Any], Any], default: Any) -> Any:

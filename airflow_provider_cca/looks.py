@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_cca.errors import OutsideRetention, StillProcessing
 from airflow_provider_cca.hooks import CcaHook
 from airflow_provider_cca.models import Partition, Scope
 from airflow_provider_cca.reports import RETENTION_DAYS, Grain, report_named
+
+if TYPE_CHECKING:
+    from airflow_provider_cca.client import CcaClient
 
 FAILED_LOOKS = 6
 """How many looks in a row may fail in a way that passes, before that ends the wait."""
@@ -33,8 +38,16 @@ class Look:
 
     def now(self, attempts: int) -> Sight:
         """Ask the server; raises whatever is worse than "still processing"."""
+        return self._through(CcaHook(self.cca_conn_id, attempts).get_conn)
+
+    async def in_trigger(self) -> Sight:
+        """The same from an event loop, which is shared with every other trigger: the server is asked in a
+        thread, and once, since waits would hold one of the few threads that they share as well."""
+        return await asyncio.to_thread(self._through, await CcaHook(self.cca_conn_id, attempts=1).aget_conn())
+
+    def _through(self, connect: Callable[[], CcaClient]) -> Sight:
         report = report_named(self.report)
-        with CcaHook(self.cca_conn_id, attempts).get_conn() as client:
+        with connect() as client:
             scope = Scope(report, self.site, self.level)
             first = Partition.parse(self.partition, report.grain)
             last = Partition.parse(self.partition_end or self.partition, report.grain)

@@ -66,9 +66,7 @@ class CcaFilesTrigger(BaseTrigger):
             await asyncio.sleep(wait)
             waited, wait = waited + wait, self.poke_interval
             try:
-                # In a thread: the loop is shared with every other trigger. One attempt: its waits would
-                # hold one of the few threads that they share as well.
-                sight = await asyncio.to_thread(self.look.now, 1)
+                sight = await self.look.in_trigger()
             except CcaError as error:
                 failed += 1
                 looks["failed"] += 1
@@ -153,7 +151,7 @@ class CcaNewPartitionTrigger(BaseEventTrigger):
                 for partition in sorted(window, key=failures.__getitem__):
                     if partition in fired:
                         continue
-                    sight = await asyncio.to_thread(self._look(partition).now, 1)
+                    sight = await self._look(partition).in_trigger()
                     wait = max(wait, sight.retry_after or 0)
                     self.log.info("%s", sight.message)
                     if sight.ready:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import json
+import threading
 import time
 from datetime import timedelta
 from functools import partial
@@ -11,6 +13,8 @@ from typing import Any
 
 import pendulum
 import pytest
+from airflow.sdk.execution_time import task_runner
+from airflow.sdk.execution_time.comms import ConnectionResult
 
 from airflow_provider_cca.compat import AirflowFailException, AirflowSkipException
 from airflow_provider_cca.errors import ServerFault
@@ -279,6 +283,33 @@ def test_a_missing_connection_ends_a_deferred_wait_with_its_line(sim: Simulator,
     event = fire(CcaFilesTrigger(cca_conn_id="nowhere", report="cdr_compressed", partition=day))
     assert event["error"] == "InvalidConnection"
     assert "there is no connection 'nowhere'" in event["message"]
+
+
+class Supervisor:
+    """What a triggerer asks for connections. That of Airflow 3.1 ends when a thread asks it as well."""
+
+    def __init__(self, connection: str) -> None:
+        fields = json.loads(connection)
+        self.connection = {"conn_id": "cca_default", **fields, "extra": json.dumps(fields["extra"])}
+        self.asked: list[tuple[str, int]] = []
+
+    def send(self, message: Any) -> None:
+        self.asked.append((message.type, threading.get_ident()))
+
+    async def asend(self, message: Any) -> Any:
+        self.send(message)
+        return ConnectionResult(**self.connection) if message.type == "GetConnection" else None
+
+
+def test_a_trigger_asks_airflow_on_the_event_loop_alone(sim: Simulator, day, monkeypatch) -> None:
+    supervisor = Supervisor(sim.connection_json)
+    monkeypatch.delenv("AIRFLOW_CONN_CCA_DEFAULT")
+    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", supervisor, raising=False)
+    event = fire(CcaFilesTrigger(cca_conn_id="cca_default", report="cdr_compressed", partition=day))
+    elsewhere = {kind for kind, thread in supervisor.asked if thread != threading.get_ident()}
+    assert event["files"] > 0
+    assert ("GetConnection", threading.get_ident()) in supervisor.asked
+    assert elsewhere <= ({"MaskSecret"} if importlib.util.find_spec("airflow.sdk.configuration") else set())
 
 
 def test_a_site_list_is_nothing_to_wait_for() -> None:
