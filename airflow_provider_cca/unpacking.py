@@ -26,7 +26,7 @@ from airflow_provider_cca.errors import (
     PartlyLanded,
     WrongChecksum,
 )
-from airflow_provider_cca.keys import assign_keys, folder_of
+from airflow_provider_cca.keys import assign_keys, folder_of, manifest_in
 from airflow_provider_cca.manifest import MANIFEST_NAME, LandedFile, Manifest
 from airflow_provider_cca.models import Partition, Scope, iso
 from airflow_provider_cca.reports import REPORTS
@@ -135,6 +135,9 @@ class Unpacking:
         entries: list[LandedFile] = []
         failed = len(failures)
         written = 0
+        self._check(source, before, zips, failures)
+        if len(failures) > failed:
+            return []
         for zip_ in zips:
             with _set_aside(failures, f"{before.key}: {zip_.key}"):
                 made = before.whole(zip_)
@@ -158,7 +161,7 @@ class Unpacking:
             raise NotLanded(f"{place} has no {MANIFEST_NAME}: land {ZIPS.name} of {partition} first")
         body = self.retry.call(lambda: source.read(f"{folder}/{MANIFEST_NAME}"))
         try:
-            manifest = Manifest.from_json(body)
+            manifest = manifest_in(folder, body)
         except ValueError as error:
             raise NotLanded(
                 f"the manifest of {place} is damaged ({error}): land {ZIPS.name} of {partition} again"
@@ -191,7 +194,16 @@ class Unpacking:
 
         :param others: What this run has of other zips already, so that no key is given twice.
         """
-        key = f"{folder_of(Scope(ZIPS), before.partition)}/{zip_.key}"
+        with self._opened(source, zip_, before.partition) as archive:
+            there = {entry.id: entry for entry in before.whole(zip_)}
+            keyed = _keyed(archive, zip_, [*before.entries(), *others])
+            missing = [(m, name) for m, name in keyed if _id(zip_, m) not in there]
+            made = self._write_all(archive, zip_, before.key, missing)
+        return [*there.values(), *made]
+
+    @contextmanager
+    def _opened(self, source: Store, zip_: LandedFile, partition: Partition) -> Iterator[Archive]:
+        key = f"{folder_of(Scope(ZIPS), partition)}/{zip_.key}"
         with ExitStack() as stack:
             file = self.retry.call(lambda: stack.enter_context(source.reading(key)))
             # The same open file is verified and unpacked: nobody can exchange it in between.
@@ -203,25 +215,31 @@ class Unpacking:
                     expected=zip_.md5,
                     received=received,
                 )
-            archive = Archive(file, zip_.key, self.limits)
-            there = {entry.id: entry for entry in before.whole(zip_)}
-            keyed = _keyed(archive, zip_, [*before.entries(), *others])
-            missing = [(m, name) for m, name in keyed if _id(zip_, m) not in there]
-            if any(name in before.present for _, name in missing):
-                self._check(archive, missing)
-            made = self._write_all(archive, zip_, before.key, missing)
-        return [*there.values(), *made]
+            yield Archive(file, zip_.key, self.limits)
 
-    def _check(self, archive: Archive, members: Iterable[tuple[Member, str]]) -> None:
-        """Raise what would fail halfway, before anything is written over members of an older version.
+    def _check(
+        self, source: Store, before: _Folder, zips: Sequence[LandedFile], failures: dict[str, CcaError]
+    ) -> None:
+        """Find what would fail halfway, before any zip is written over members of an older version.
 
         The manifest that is there still names these.
         """
-        for member, _ in members:
-            with closing(archive.chunks(member)) as chunks:
-                for _ in chunks:
-                    if self.retry.closed.is_set():
-                        raise Closed("the task was killed while it unpacked")
+        todo = [zip_ for zip_ in zips if not before.has_all(zip_)]
+        if not {zip_.key for zip_ in todo} & {_origin(entry)[0] for entry in before.entries()}:
+            return
+        for zip_ in todo:
+            with (
+                _set_aside(failures, f"{before.key}: {zip_.key}"),
+                self._opened(source, zip_, before.partition) as archive,
+            ):
+                for member in archive.members:
+                    with closing(archive.chunks(member)) as chunks:
+                        for _ in chunks:
+                            self._go_on()
+
+    def _go_on(self) -> None:
+        if self.retry.closed.is_set():
+            raise Closed("the task was killed while it unpacked")
 
     def _write_all(
         self, archive: Archive, zip_: LandedFile, folder: str, members: Sequence[tuple[Member, str]]
@@ -244,8 +262,7 @@ class Unpacking:
             closing(archive.chunks(member)) as chunks,
         ):
             for chunk in gzipped(chunks):
-                if self.retry.closed.is_set():
-                    raise Closed("the task was killed while it unpacked")
+                self._go_on()
                 digest.update(chunk)
                 size += len(chunk)
                 target.write(chunk)

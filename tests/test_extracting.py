@@ -690,3 +690,20 @@ def test_a_revised_zip_that_is_damaged_leaves_what_there_is_of_the_older_one(sto
     with pytest.raises(DamagedArchive):
         unpack(store)
     assert unpacked(store) == before
+
+
+def test_a_damaged_zip_keeps_a_revised_one_beside_it_from_being_written_over(store) -> None:
+    """Of two revised zips the first is good, and nothing of it is written either."""
+    put(store, a=zipped(("x.csv", CSV)), b=zipped(("y.csv", b"b,c\n1,2\n")))
+    unpack(store)
+    before = unpacked(store)
+    put(store, a=zipped(("x.csv", CSV * 3)), b=broken(zipped(("y.csv", CSV))))
+    with pytest.raises(DamagedArchive):
+        unpack(store)
+    assert unpacked(store) == before
+
+
+def test_a_manifest_that_was_copied_from_another_date_is_not_unpacked(store) -> None:
+    put(store, "cdr_compressed/creation_date=2026-03-02", a=zipped(("one.csv", CSV)))
+    with pytest.raises(NotLanded, match="2026-03-01"):
+        unpack(store, Partition.parse("2026-03-02", Grain.DAY))
