@@ -21,9 +21,6 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 ENVIRONMENTS = ROOT / ".versions"
 SUPPORTED = ("3.1", "3.2", "3.3")
-SIDE_BY_SIDE = 2
-"""Suites at a time: one keeps one core busy."""
-
 SECONDS = 1800
 NOT_COPIED = ("airflow_provider_cca", "dist", ".git", ".venv", ".versions", ".airflow", ".*_cache")
 # They build the package from its source, measure it, or need a whole Airflow with its database.
@@ -37,7 +34,7 @@ def main() -> int:
     (wheel,) = (ROOT / "dist").glob("*.whl")
     versions = parser.parse_args().versions
     pythons = [_environment(version, wheel) for version in versions]
-    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+    with ThreadPoolExecutor(len(pythons)) as pool:
         outcomes = list(pool.map(_suite, pythons))
     print("\n" + "\n".join(line for _, line in outcomes))
     return int(not all(passed for passed, _ in outcomes))
