@@ -42,7 +42,7 @@ year: $(INSTALLED) ## land a year of all reports beside curl, damage it, let it 
 kills: $(INSTALLED) ## kill a landing at 100 random moments on each store; see what is left, and land the rest
 	$(RUN) -m pytest -m live tests/test_kills.py
 
-versions: $(INSTALLED) dist ## the suite on the newest Airflow 3.1, 3.2 and 3.3, with our wheel installed
+versions: $(INSTALLED) dist ## the suite on the newest Airflow 3.1, 3.2 and 3.3, with our wheel installed; on 3.1 also backfills
 	@$(RUN) -m tests.versions
 
 bench: $(INSTALLED) ## measure us beside curl, rclone and others; writes docs/benchmarks.md

@@ -15,7 +15,7 @@ from datetime import timedelta
 def task_policy(task):
     """Look, and try again, every two seconds where production waits a few minutes."""
     task.retry_delay = timedelta(seconds=2)
-    task.retry_exponential_backoff = 0
+    task.retry_exponential_backoff = False
     if hasattr(task, "poke_interval"):
         task.poke_interval = 2
 '''
