@@ -58,6 +58,8 @@ class Healing:
         """What landed it, if anything had to be landed."""
         self._fetch, self._fetched = fetch, set[RemoteFile]()
         self._open: dict[Place, Comparison] = {}
+        self._strays: dict[Place, Comparison] = {}
+        self._spoilt: Set[str] = frozenset()
 
     def look(self, windows: Sequence[Window]) -> None:
         """Compare; raises what would fail for every scope alike."""
@@ -75,6 +77,8 @@ class Healing:
             for pool in (asking, reading):
                 pool.shutdown(wait=False, cancel_futures=True)
         self.complete = sum(one.state is State.LANDED for one in self.coverages.values())
+        if strays := [f"{scope} {partition}" for scope, partition in self._strays]:
+            log.warning("Listed, but of dates that were not looked at: %s", ", ".join(strays[:20]))
 
     def _look_at_store(self, windows: Iterable[Window]) -> dict[str, CcaError]:
         """What of it could not be listed, by report."""
@@ -92,19 +96,25 @@ class Healing:
     def heal(self) -> None:
         """Land what is missing or different, nearest deadline first, and look at it again.
 
+        Files of dates outside the window land as well, but nothing is said of these dates: all that is known
+        of them is that a listing of others has named some of their files.
+
         Raises PartlyLanded and others as a landing does, when all that could be landed has been.
         """
         wanted = [one for one in self._open.values() if one.needs_landing()]
         wanted.sort(key=lambda one: self._urgency(one.scope, one.partition))
-        if not wanted:
+        if not wanted and not self._strays:
             return
         try:
             self.landing = Landing(self.inventory.store, self._counted, self.retry, self.workers)
             files = {(one.scope, one.partition): one.to_land for one in wanted}
-            self.landing.land(files, changed={one.folder: one.broken() for one in wanted})
+            strays = {place: one.to_land for place, one in self._strays.items()}
+            changed = {one.folder: one.broken() for one in (*wanted, *self._strays.values())}
+            self.landing.land(files, strays, changed)
         except Closed:
             raise
         except CcaError as error:
+            self._spoilt = {key.rpartition("/")[0] for key in getattr(error, "failures", {})}
             self._look_again(wanted, _refused(error))
             raise
         self._look_again(wanted)
@@ -113,8 +123,12 @@ class Healing:
     def downloaded(self) -> int:
         """Files that had to be fetched and have landed."""
         places = {(file.scope, file.partition) for file in self._fetched}
-        failed = {place for place in places if self.coverages[place].missing}
+        failed = {place for place in places if self._failed(place)}
         return sum((file.scope, file.partition) not in failed for file in self._fetched)
+
+    def _failed(self, place: Place) -> bool:
+        found = self.coverages.get(place)
+        return bool(found.missing) if found else folder_of(*place) in self._spoilt
 
     def with_what_came_back(self, before: Snapshot) -> Snapshot:
         """What was known, without gaps outside of this look that the store has no more.
@@ -151,7 +165,8 @@ class Healing:
         return found
 
     def _compare(self, window: Window, found: Listed, pool: Executor) -> None:
-        partitions = sorted({*window.partitions, *found.files})
+        asked = set(window.partitions)
+        partitions = sorted({*asked, *found.files})
         folders = [folder_of(window.scope, partition) for partition in partitions]
         for partition, held in zip(partitions, pool.map(self.inventory.held, folders), strict=True):
             listed = found.of(partition)
@@ -159,7 +174,11 @@ class Healing:
                 self.failures[f"{window.scope} {partition} in the store"] = held.error
                 listed = None
             refused = self._refused_before(window.scope, partition, listed or ())
-            self._judge(Comparison(window.scope, partition, listed, held, self.now, refused))
+            one = Comparison(window.scope, partition, listed, held, self.now, refused)
+            if partition in asked:
+                self._judge(one)
+            elif one.needs_landing():
+                self._strays[window.scope, partition] = one
 
     def _refused_before(
         self, scope: Scope, partition: Partition, files: Iterable[RemoteFile]

@@ -209,8 +209,6 @@ class CcaReconcileOperator(CcaLandingOperator):
         from airflow_provider_cca.snapshot import Snapshot
 
         found, today = Snapshot.of(healing.coverages.values()), healing.now.date()
-        if ahead := [f"{scope} {day}" for scope, day in healing.coverages if day.first > today]:
-            log.warning("Left out of the coverage, as they are dated after today: %s", ", ".join(ahead[:20]))
         merged = found.over(before, healing.coverages.keys(), today, all_sites=not self.site)
         first = today - timedelta(days=_number("lookback_days", self.lookback_days, 1, RETENTION_DAYS))
         for report in _reports(self.report):

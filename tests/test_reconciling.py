@@ -471,7 +471,7 @@ def test_what_had_landed_and_is_gone_when_the_server_has_deleted_it_is_landed_no
 
 
 @pytest.mark.cca_simulator(days=20, recovered=False)
-def test_a_file_of_a_year_to_come_is_landed_named_and_in_no_calendar(
+def test_a_file_of_a_year_to_come_is_landed_and_in_no_calendar(
     sim: Simulator, reconcile: Reconcile, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     two_days_ago = today().date() - timedelta(days=2)
@@ -480,8 +480,38 @@ def test_a_file_of_a_year_to_come_is_landed_named_and_in_no_calendar(
     reconcile(lookback_days=10)
     (row,) = snapshot(tmp_path)["rows"]
     assert row["partitions"][-1]["partition"] == ago(0)
-    assert (folder(tmp_path, "9000-01-01") / MANIFEST_NAME).exists()
-    assert f"dated after today: {ZIPS} 9000-01-01" in caplog.text
+    assert [path.name for path in objects(folder(tmp_path, "9000-01-01"))] == [file.name]
+    assert not (folder(tmp_path, "9000-01-01") / MANIFEST_NAME).exists()
+    assert f"dates that were not looked at: {ZIPS} 9000-01-01" in caplog.text
+
+
+@pytest.mark.cca_simulator(days=30, files_per_day=3, recovered=False)
+def test_a_file_of_a_date_outside_the_window_finishes_nothing_and_hides_no_gap(
+    sim: Simulator, reconcile: Reconcile, tmp_path: Path
+) -> None:
+    """The date gets no manifest by it, its gap stays, and the file is in the manifest that it gets later."""
+    reconcile(dry_run=True)
+    known = [gap for gap in snapshot(tmp_path)["gaps"] if gap["partition"] == ago(12)]
+    assert known[0]["files"] == 3
+    (stray, *_), others = sim.truth(ZIPS, ago(2), ago(2)), sim.truth(ZIPS, ago(12), ago(12))
+    month, day_of_month = ago(12)[5:7], ago(12)[8:]
+
+    def redated(asked: Any, answer: dict[str, Any]) -> dict[str, Any]:
+        for item in answer.get("items", ()):
+            if item.get("id") == stray.id:
+                item["createdOn"] = f"{month}/{day_of_month}/{ago(12)[:4]}T01:00:00+0000"
+        return answer
+
+    sim.edit_answer = redated
+    found = reconcile(lookback_days=5)
+    assert (found["healed"], found["downloaded"]) == (6, 6 * 3)
+    assert [gap for gap in snapshot(tmp_path)["gaps"] if gap["partition"] == ago(12)] == known
+    assert len(objects(folder(tmp_path, ago(12)))) == 1
+    assert not (folder(tmp_path, ago(12)) / MANIFEST_NAME).exists()
+    assert reconcile(lookback_days=5)["downloaded"] == 0
+    assert reconcile(lookback_days=15)["still_missing"] == 0
+    manifest = json.loads((folder(tmp_path, ago(12)) / MANIFEST_NAME).read_bytes())
+    assert {entry["md5"] for entry in manifest["files"]} == {file.md5 for file in (stray, *others)}
 
 
 def test_reports_that_a_run_does_not_cover_stay_in_the_coverage(
