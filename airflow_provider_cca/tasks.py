@@ -149,9 +149,18 @@ class CcaLandingOperator(CcaOperator):
         """Update the asset of each report and level, also for what earlier attempts landed that failed."""
         from airflow_provider_cca.unannounced import merged
 
-        kept = self._unannounced()
-        everything = merged(kept.take(), landed) if kept else landed
+        everything = merged(self._taken(), landed)
         announce_each(context, self.outlets, str(self.destination), everything)
+
+    def _taken(self) -> list[Landed]:
+        """What earlier attempts landed; none of it when the store fails: all of this has landed, and the next
+        attempt, which finds it there, would announce nothing."""
+        kept = self._unannounced()
+        try:
+            return kept.take() if kept else []
+        except CcaError as error:
+            log.warning("What earlier attempts have landed is left to a later run to announce: %s", error)
+            return []
 
     def _keep_for_later(self) -> None:
         """Airflow drops the events of an attempt that fails, and the next one finds all of this landed."""

@@ -19,7 +19,14 @@ from test_assets import Events
 
 from airflow_provider_cca.assets import cca_landings
 from airflow_provider_cca.compat import AirflowFailException
-from airflow_provider_cca.errors import ExpiresSoon, InvalidArgument, NotLanded, PartlyLanded, WrongChecksum
+from airflow_provider_cca.errors import (
+    ExpiresSoon,
+    InvalidArgument,
+    NotLanded,
+    PartlyLanded,
+    StoreError,
+    WrongChecksum,
+)
 from airflow_provider_cca.manifest import MANIFEST_NAME
 from airflow_provider_cca.operators import (
     CcaExtractOperator,
@@ -983,3 +990,31 @@ def test_the_copied_folder_of_another_date_is_not_believed(
     manifest = json.loads((folder(tmp_path, day) / MANIFEST_NAME).read_bytes())
     assert manifest["partition"] == {"creation_date": day}
     assert [entry["id"] for entry in manifest["files"]] == [file.id for file in sim.truth(ZIPS, day, day)]
+
+
+@pytest.mark.cca_simulator(days=40, recovered=False)
+def test_what_has_landed_is_announced_though_the_store_fails_to_say_what_had_before(
+    sim: Simulator,
+    run: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """That stays where it is, until a run can read it."""
+    both = [ZIPS, "peak_port_daily"]
+    sim.inject(Status(500), "/v1/peakport/daily", times=None)
+    assert told(run, tmp_path, both, level="site") == {}
+    sim.faults.clear()
+    read = LocalStore.read
+
+    def failing(store: LocalStore, key: str) -> bytes:
+        if key.startswith("_unannounced/"):
+            raise StoreError("busy")
+        return read(store, key)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(LocalStore, "read", failing)
+        found = told(run, tmp_path, both, level="site")
+    assert found.keys() == {"cca/peak_port_daily/level=site"}
+    assert "left to a later run to announce: busy" in caplog.text
+    assert told(run, tmp_path, both, level="site").keys() == {"cca/cdr_compressed"}
