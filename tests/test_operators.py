@@ -25,7 +25,7 @@ from airflow_provider_cca.operators import (
     CcaSiteListToObjectStorageOperator,
     CcaToObjectStorageOperator,
 )
-from airflow_provider_cca.simulator import Hang, Simulator, Status, WrongBytes
+from airflow_provider_cca.simulator import Hang, Match, Simulator, Status, StillProcessing, WrongBytes
 
 REPORTS = [
     ("cdr_compressed", {}, "cdr_compressed"),
@@ -532,6 +532,29 @@ def test_a_date_of_a_range_that_cannot_be_listed_holds_back_itself_alone(sim, ru
         sim, "cdr_compressed", bad, bad
     )
     assert not (tmp_path / f"cdr_compressed/creation_date={bad}").exists()
+
+
+@pytest.mark.cca_simulator(days=30, sites=2)
+@pytest.mark.parametrize("report", ["cdr_compressed", "cdr"])
+def test_a_range_lands_though_its_last_date_is_still_being_made(sim, run, tmp_path, report) -> None:
+    """And the next attempt lands that one."""
+    first, last = (str(sim.world.today - timedelta(days=back)) for back in (9, 0))
+    sites = {"site": sim.world.sites} if report == "cdr" else {}
+    operator = CcaToObjectStorageOperator(
+        **{"task_id": "t", "report": report, "destination": str(tmp_path)},
+        **{"partition": first, "partition_end": last, **sites},
+    )
+    up_to_today = {"creationEndDate": sim.world.today.strftime("%m%d%Y")}
+    sim.inject(StillProcessing(), Match(call=report, query=up_to_today), times=None)
+    with pytest.raises(
+        PartlyLanded, match=rf"could not be listed, the others were: {report}.* {last}\b"
+    ) as told:
+        run(operator)
+    assert told.value.retryable
+    names = {path.parent.name for path in tmp_path.rglob("_manifest.json")}
+    assert names == {f"creation_date={sim.world.today - timedelta(days=back)}" for back in range(1, 10)}
+    sim.faults.clear()
+    assert run(operator)["partitions"] == 10 * max(len(sites and sim.world.sites), 1)
 
 
 @pytest.mark.cca_simulator(days=365, recovered=False, quirks=False)
