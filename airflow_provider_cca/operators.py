@@ -187,7 +187,8 @@ class CcaToObjectStorageOperator(CcaLandingOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         with self.connected() as client:
             report = report_named(self.report)
-            asked = partitions_of_run(context, report, self.partition, self.partition_end).still_there()
+            wanted = partitions_of_run(context, report, self.partition, self.partition_end)
+            asked = wanted.still_there()
             scopes = [Scope(report, site, self.level or None) for site in self._sites()]
             listing, spoilt = self._listed(client, scopes, asked)
             if not listing.scopes:
@@ -212,13 +213,12 @@ class CcaToObjectStorageOperator(CcaLandingOperator):
             listing.raise_failures(failed)
             if failed:
                 raise failed
-            alone = len(scopes) == 1 and asked.first == asked.last
-            if alone and not partitions:
+            if len(scopes) == 1 and asked.first == asked.last and not partitions:
                 asked.refuse_gone()
         self.announce(context, landed)
         landed = [one for one in landed if (one.scope, one.partition) in partitions]
         facts = {"report": self.report, "partition": str(asked.first), **summary(landed)}
-        if alone:
+        if len(scopes) == 1 and wanted.first == wanted.last:
             del facts["partitions"]
             return {**facts, "manifest": self.url(landed[0].manifest)}
         return {**facts, "partition_end": str(asked.last)}

@@ -14,7 +14,7 @@ from typing import Any
 import pendulum
 import pytest
 from airflow.utils.types import DagRunType
-from conftest import tree
+from conftest import today, tree
 
 from airflow_provider_cca.compat import AirflowFailException, AirflowSkipException
 from airflow_provider_cca.errors import Closed, InvalidArgument, PartlyLanded
@@ -540,10 +540,8 @@ def test_a_range_lands_though_its_last_date_is_still_being_made(sim, run, tmp_pa
     """And the next attempt lands that one."""
     first, last = (str(sim.world.today - timedelta(days=back)) for back in (9, 0))
     sites = {"site": sim.world.sites} if report == "cdr" else {}
-    operator = CcaToObjectStorageOperator(
-        **{"task_id": "t", "report": report, "destination": str(tmp_path)},
-        **{"partition": first, "partition_end": last, **sites},
-    )
+    span = {"partition": first, "partition_end": last, **sites}
+    operator = CcaToObjectStorageOperator(task_id="t", report=report, destination=str(tmp_path), **span)
     up_to_today = {"creationEndDate": sim.world.today.strftime("%m%d%Y")}
     sim.inject(StillProcessing(), Match(call=report, query=up_to_today), times=None)
     with pytest.raises(
@@ -566,3 +564,15 @@ def test_a_range_whose_beginning_has_expired_lands_what_is_left(sim, run, tmp_pa
     )
     assert run(operator)["partition"] == oldest
     assert landed(tmp_path) == truth(sim, "cdr_compressed", oldest, last)
+
+
+@pytest.mark.cca_simulator(days=366, recovered=False, quirks=False)
+def test_a_range_of_which_one_date_is_left_is_told_as_a_range(sim, run, tmp_path) -> None:
+    """Who asked for several dates reads `partition_end`, whatever has expired meanwhile."""
+    sim.now = lambda: today().replace(hour=0)  # the files of the oldest day are still there
+    first, oldest = (str(today().date() - timedelta(days=back)) for back in (366, 365))
+    operator = CcaToObjectStorageOperator(
+        task_id="t", report="cdr_compressed", partition=first, partition_end=oldest, destination=str(tmp_path)
+    )
+    told = run(operator)
+    assert (told["partition"], told["partition_end"], told["partitions"]) == (oldest, oldest, 1)
