@@ -12,6 +12,7 @@ from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence, Se
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
+from threading import Event
 
 from airflow_provider_cca.coverage import Comparison, Coverage, State
 from airflow_provider_cca.errors import (
@@ -130,15 +131,33 @@ class Healing:
         found = self.coverages.get(place)
         return bool(found.missing) if found else folder_of(*place) in self._spoilt
 
-    def with_what_came_back(self, before: Snapshot) -> Snapshot:
-        """What was known, without gaps outside of this look that the store has no more.
+    def came_back(self) -> list[Coverage]:
+        """Gaps outside of this look that the store has no more.
 
         Another task has landed their files meanwhile, or somebody has put them back with their manifests.
+        None of the rest when the store does not let itself be read: they stay known, and can wait.
         """
+        gaps = [gap for place, gap in self.before.gaps.items() if place not in self.coverages]
+        unreadable = Event()
+
+        def is_whole(gap: Coverage) -> bool:
+            if unreadable.is_set():
+                return False
+            held = self.inventory.held(folder_of(gap.scope, gap.partition))
+            if held.error:
+                unreadable.set()
+            whole = [entry.size for entry in held.files if entry.key in held.whole]
+            return gap.aged(self.now.date()).covered_by(len(whole), sum(whole))
+
+        with ThreadPoolExecutor(self.workers, thread_name_prefix="cca-inventory") as pool:
+            return [gap for gap, whole in zip(gaps, pool.map(is_whole, gaps), strict=True) if whole]
+
+    def without(self, back: Iterable[Coverage], before: Snapshot) -> Snapshot:
+        """What was known, without gaps that came back, unless another run has found otherwise meanwhile."""
         whole = [
             replace(gap, state=State.LANDED, landed=gap.files, lost=0, landed_bytes=gap.bytes)
-            for place, gap in before.gaps.items()
-            if place not in self.coverages and len(self.inventory.held(folder_of(*place)).whole) >= gap.files
+            for gap in back
+            if before.gaps.get((gap.scope, gap.partition)) == gap
         ]
         places = {(one.scope, one.partition) for one in whole}
         return Snapshot.of(whole).over(before, places, self.now.date(), all_sites=False)
