@@ -117,18 +117,21 @@ class CcaClient:
         call = self._listing(scope, first, last or first, by)
         return self._collect(call, lambda entry: RemoteFile.from_api(entry, scope))
 
-    def files_of_all(self, scopes: Sequence[Scope], first: Partition, last: Partition) -> Listing:
+    def files_of_all(self, scopes: Sequence[Scope], files: Callable[[Scope], list[RemoteFile]]) -> Listing:
         """The files of several sites, asked for side by side; one that fails does not hold back the others.
 
-        Raises what would fail for each of them alike: a login that is refused, or a client that is closed.
+        Raises what would fail for each of them alike: a login that is refused, or a client that is closed;
+        and the error of one that is alone.
+
+        :param files: Lists those of one, by this client.
         """
         listing = Listing()
         if len(scopes) == 1:
-            listing.scopes, listing.files = list(scopes), self.files(scopes[0], first, last)
+            listing.scopes, listing.files = list(scopes), files(scopes[0])
             return listing
         pool = ThreadPoolExecutor(self.config.max_connections, thread_name_prefix="cca-listing")
         try:
-            asked = [(scope, pool.submit(self.files, scope, first, last)) for scope in scopes]
+            asked = [(scope, pool.submit(files, scope)) for scope in scopes]
             for scope, answer in asked:
                 listing.take(scope, answer)
         finally:

@@ -66,6 +66,16 @@ class Coverage:
         """Files that have not landed, and can."""
         return self.files - self.landed - self.lost
 
+    def covered_by(self, files: int, size: int) -> bool:
+        """Whether so many files, of so many bytes together, must hold what was lost.
+
+        Nobody knows the lost ones by name. Files that are new, as recovered ones, do not make up for them:
+        only the same files do, or so many that the lost ones would be among them though as many were new.
+        """
+        if not self.lost:
+            return files >= self.files
+        return (files, size) == (self.files, self.bytes) or files >= self.files + self.lost
+
     def days_left(self, today: date) -> int | None:
         """Whole days until `expires_on`; None when there is nothing to be had."""
         if self.expires_on is None or self.state in {State.LOST, State.EMPTY}:
@@ -194,21 +204,22 @@ class Comparison:
 
     def _remembering(self, found: Coverage, before: Coverage) -> Coverage:
         """With the files that an earlier look knew of, and neither server nor manifest names any more."""
-        hidden = max(before.files - found.files, 0)
+        unnamed = max(before.files - found.files, 0)
+        lost = 0 if before.covered_by(found.files, found.bytes) else max(before.lost - found.lost, 0)
         if self.listed is None:
-            lost = min(hidden, before.lost)
+            hidden = max(unnamed, lost)
         elif self.partition.fading(self.now):
-            lost = hidden
+            hidden = lost = max(unnamed, lost)
         else:
             # The server may take files back; what was lost stays so.
-            hidden = lost = min(hidden, before.lost)
+            hidden = lost
         if not hidden:
             return found
         return replace(
             found,
             files=found.files + hidden,
             lost=found.lost + lost,
-            bytes=max(found.bytes, before.bytes),
+            bytes=max(before.bytes, found.bytes + _lost_bytes(found, before)),
             expires_on=found.expires_on if found.missing else before.expires_on,
         )
 
@@ -263,6 +274,11 @@ def _worst(states: set[State], landed: int) -> State:
         return State.PARTLY if landed else State.MISSING
     order = (State.LOST, State.UNKNOWN, State.LANDED, State.EMPTY)
     return next(state for state in order if state in states)
+
+
+def _lost_bytes(found: Coverage, before: Coverage) -> int:
+    """Of lost files that are not named any more, where the earlier look tells them from others."""
+    return 0 if before.missing or found.lost else before.bytes - before.landed_bytes
 
 
 def _first_expiry(files: Sequence[_File]) -> date | None:

@@ -12,6 +12,7 @@ from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence, Se
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
+from threading import Event
 
 from airflow_provider_cca.coverage import Comparison, Coverage, State
 from airflow_provider_cca.errors import (
@@ -58,6 +59,8 @@ class Healing:
         """What landed it, if anything had to be landed."""
         self._fetch, self._fetched = fetch, set[RemoteFile]()
         self._open: dict[Place, Comparison] = {}
+        self._strays: dict[Place, Comparison] = {}
+        self._spoilt: Set[str] = frozenset()
 
     def look(self, windows: Sequence[Window]) -> None:
         """Compare; raises what would fail for every scope alike."""
@@ -75,6 +78,8 @@ class Healing:
             for pool in (asking, reading):
                 pool.shutdown(wait=False, cancel_futures=True)
         self.complete = sum(one.state is State.LANDED for one in self.coverages.values())
+        if strays := [f"{scope} {partition}" for scope, partition in self._strays]:
+            log.warning("Listed, but of dates that were not looked at: %s", ", ".join(strays[:20]))
 
     def _look_at_store(self, windows: Iterable[Window]) -> dict[str, CcaError]:
         """What of it could not be listed, by report."""
@@ -92,19 +97,25 @@ class Healing:
     def heal(self) -> None:
         """Land what is missing or different, nearest deadline first, and look at it again.
 
+        Files of dates outside the window land as well, but nothing is said of these dates: all that is known
+        of them is that a listing of others has named some of their files.
+
         Raises PartlyLanded and others as a landing does, when all that could be landed has been.
         """
         wanted = [one for one in self._open.values() if one.needs_landing()]
         wanted.sort(key=lambda one: self._urgency(one.scope, one.partition))
-        if not wanted:
+        if not wanted and not self._strays:
             return
         try:
             self.landing = Landing(self.inventory.store, self._counted, self.retry, self.workers)
             files = {(one.scope, one.partition): one.to_land for one in wanted}
-            self.landing.land(files, changed={one.folder: one.broken() for one in wanted})
+            strays = {place: one.to_land for place, one in self._strays.items()}
+            changed = {one.folder: one.broken() for one in (*wanted, *self._strays.values())}
+            self.landing.land(files, strays, changed)
         except Closed:
             raise
         except CcaError as error:
+            self._spoilt = {key.rpartition("/")[0] for key in getattr(error, "failures", {})}
             self._look_again(wanted, _refused(error))
             raise
         self._look_again(wanted)
@@ -113,18 +124,40 @@ class Healing:
     def downloaded(self) -> int:
         """Files that had to be fetched and have landed."""
         places = {(file.scope, file.partition) for file in self._fetched}
-        failed = {place for place in places if self.coverages[place].missing}
+        failed = {place for place in places if self._failed(place)}
         return sum((file.scope, file.partition) not in failed for file in self._fetched)
 
-    def with_what_came_back(self, before: Snapshot) -> Snapshot:
-        """What was known, without gaps outside of this look that the store has no more.
+    def _failed(self, place: Place) -> bool:
+        found = self.coverages.get(place)
+        return bool(found.missing) if found else folder_of(*place) in self._spoilt
+
+    def came_back(self) -> list[Coverage]:
+        """Gaps outside of this look that the store has no more.
 
         Another task has landed their files meanwhile, or somebody has put them back with their manifests.
+        None of the rest when the store does not let itself be read: they stay known, and can wait.
         """
+        gaps = [gap for place, gap in self.before.gaps.items() if place not in self.coverages]
+        unreadable = Event()
+
+        def is_whole(gap: Coverage) -> bool:
+            if unreadable.is_set():
+                return False
+            held = self.inventory.held(folder_of(gap.scope, gap.partition))
+            if held.error:
+                unreadable.set()
+            whole = [entry.size for entry in held.files if entry.key in held.whole]
+            return gap.aged(self.now.date()).covered_by(len(whole), sum(whole))
+
+        with ThreadPoolExecutor(self.workers, thread_name_prefix="cca-inventory") as pool:
+            return [gap for gap, whole in zip(gaps, pool.map(is_whole, gaps), strict=True) if whole]
+
+    def without(self, back: Iterable[Coverage], before: Snapshot) -> Snapshot:
+        """What was known, without gaps that came back, unless another run has found otherwise meanwhile."""
         whole = [
             replace(gap, state=State.LANDED, landed=gap.files, lost=0, landed_bytes=gap.bytes)
-            for place, gap in before.gaps.items()
-            if place not in self.coverages and len(self.inventory.held(folder_of(*place)).whole) >= gap.files
+            for gap in back
+            if before.gaps.get((gap.scope, gap.partition)) == gap
         ]
         places = {(one.scope, one.partition) for one in whole}
         return Snapshot.of(whole).over(before, places, self.now.date(), all_sites=False)
@@ -151,7 +184,8 @@ class Healing:
         return found
 
     def _compare(self, window: Window, found: Listed, pool: Executor) -> None:
-        partitions = sorted({*window.partitions, *found.files})
+        asked = set(window.partitions)
+        partitions = sorted({*asked, *found.files})
         folders = [folder_of(window.scope, partition) for partition in partitions]
         for partition, held in zip(partitions, pool.map(self.inventory.held, folders), strict=True):
             listed = found.of(partition)
@@ -159,7 +193,11 @@ class Healing:
                 self.failures[f"{window.scope} {partition} in the store"] = held.error
                 listed = None
             refused = self._refused_before(window.scope, partition, listed or ())
-            self._judge(Comparison(window.scope, partition, listed, held, self.now, refused))
+            one = Comparison(window.scope, partition, listed, held, self.now, refused)
+            if partition in asked:
+                self._judge(one)
+            elif one.needs_landing():
+                self._strays[window.scope, partition] = one
 
     def _refused_before(
         self, scope: Scope, partition: Partition, files: Iterable[RemoteFile]

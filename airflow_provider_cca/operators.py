@@ -155,7 +155,8 @@ class CcaToObjectStorageOperator(CcaLandingOperator):
     :param partition: Creation date YYYY-MM-DD, or month YYYY-MM, in UTC (templated). None means the run's
         param `partition`, else its partition key, its logical date, or the date it runs after.
     :param partition_end: The last of a range, included (templated). A range of which the server has deleted
-        the beginning lands from the oldest date that it still has.
+        the beginning lands from the oldest date that it still has. Dates that cannot be listed, as the newest
+        while they are being made, do not hold back the others: the task then fails and names them.
     :param site: The site, or a list of sites, for report "cdr" (templated). A site that fails does not hold
         back the others: they land, and the task then fails and names it.
     :param level: "site", "customer" or "partner", for peak-port reports (templated).
@@ -186,7 +187,8 @@ class CcaToObjectStorageOperator(CcaLandingOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         with self.connected() as client:
             report = report_named(self.report)
-            asked = partitions_of_run(context, report, self.partition, self.partition_end).still_there()
+            wanted = partitions_of_run(context, report, self.partition, self.partition_end)
+            asked = wanted.still_there()
             scopes = [Scope(report, site, self.level or None) for site in self._sites()]
             listing, spoilt = self._listed(client, scopes, asked)
             if not listing.scopes:
@@ -200,8 +202,8 @@ class CcaToObjectStorageOperator(CcaLandingOperator):
                 if asked.may_be_empty(scope, partition, listed)
             }
             inside = {place: files for place, files in listed.items() if place[1] in asked}
-            strays = {place: files for place, files in listed.items() if place not in inside}
             partitions = {place: files for place, files in (empty | inside).items() if place not in spoilt}
+            strays = {place: files for place, files in listed.items() if place not in partitions}
             failed = None
             try:
                 landed = self.land(client, partitions, strays)
@@ -211,13 +213,12 @@ class CcaToObjectStorageOperator(CcaLandingOperator):
             listing.raise_failures(failed)
             if failed:
                 raise failed
-            alone = len(scopes) == 1 and asked.first == asked.last
-            if alone and not partitions:
+            if len(scopes) == 1 and asked.first == asked.last and not partitions:
                 asked.refuse_gone()
         self.announce(context, landed)
         landed = [one for one in landed if (one.scope, one.partition) in partitions]
         facts = {"report": self.report, "partition": str(asked.first), **summary(landed)}
-        if alone:
+        if len(scopes) == 1 and wanted.first == wanted.last:
             del facts["partitions"]
             return {**facts, "manifest": self.url(landed[0].manifest)}
         return {**facts, "partition_end": str(asked.last)}
@@ -227,29 +228,19 @@ class CcaToObjectStorageOperator(CcaLandingOperator):
         client: CcaClient, scopes: Sequence[Scope], asked: Asked
     ) -> tuple[Listing, dict[tuple[Scope, Partition], CcaError]]:
         """What was listed, and the partitions of a range that could not be: they do not hold back others."""
-        from airflow_provider_cca.client import Listing
-        from airflow_provider_cca.windows import SPOILT, halved
+        from airflow_provider_cca.windows import Window, listed
 
-        partitions = list(asked.first.until(asked.last))
-        try:
-            listing = client.files_of_all(scopes, asked.first, asked.last)
-        except SPOILT as error:  # of the only scope
-            if len(partitions) == 1:
-                raise
-            listing = Listing(failures={scopes[0]: error})
         spoilt: dict[tuple[Scope, Partition], CcaError] = {}
-        for scope, failure in list(listing.failures.items()):
-            if not isinstance(failure, SPOILT) or len(partitions) == 1:
-                continue
-            found = halved(client.files, scope, partitions, failure)
-            if len(found.failures) < len(partitions):
-                del listing.failures[scope]
-                listing.scopes.append(scope)
-                listing.files += [file for group in found.files.values() for file in group]
-                spoilt |= {(scope, partition): one for partition, one in found.failures.items()}
-            elif len(scopes) == 1:
-                raise failure
-        return listing, spoilt
+
+        def files(scope: Scope) -> list[RemoteFile]:
+            window = Window(scope, asked.first, asked.last)
+            found = listed(client.files, window)
+            if len(found.failures) == len(window.partitions):
+                raise next(iter(found.failures.values()))
+            spoilt.update({(scope, partition): one for partition, one in found.failures.items()})
+            return [file for group in found.files.values() for file in group]
+
+        return client.files_of_all(scopes, files), spoilt
 
     def _sites(self) -> Sequence[str | None]:
         if self.site is None or isinstance(self.site, str):

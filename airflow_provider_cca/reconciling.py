@@ -28,6 +28,7 @@ from airflow_provider_cca.tasks import CcaLandingOperator
 
 if TYPE_CHECKING:
     from airflow_provider_cca.client import CcaClient
+    from airflow_provider_cca.coverage import Coverage
     from airflow_provider_cca.entries import StoredObject
     from airflow_provider_cca.healing import Healing
     from airflow_provider_cca.retry import Retry
@@ -189,19 +190,20 @@ class CcaReconcileOperator(CcaLandingOperator):
 
         Returns what is known, and why it could not be written, after all has been landed.
         """
+        back = healing.came_back()  # before the lock, for which others wait
         try:
             with store.lock(""):
-                return healing.retry.call(lambda: self._merge_snapshot(store, healing)), None
+                return healing.retry.call(lambda: self._merge_snapshot(store, healing, back)), None
         except (DestinationUnusable, StoreError) as error:
             log.warning("The coverage is left as it was: %s", error)
             return self._merged(healing, healing.before), error
 
-    def _merge_snapshot(self, store: Store, healing: Healing) -> Snapshot:
+    def _merge_snapshot(self, store: Store, healing: Healing, back: Sequence[Coverage]) -> Snapshot:
         """Raises StoreError when another run writes it meanwhile: then it is to be merged again."""
         from airflow_provider_cca.snapshot import SNAPSHOT_NAME
 
         before, stored = _stored_snapshot(store)
-        snapshot = self._merged(healing, healing.with_what_came_back(before))
+        snapshot = self._merged(healing, healing.without(back, before))
         store.replace(SNAPSHOT_NAME, snapshot.to_json(datetime.now(UTC), str(self.destination)), stored)
         return snapshot
 
@@ -209,8 +211,6 @@ class CcaReconcileOperator(CcaLandingOperator):
         from airflow_provider_cca.snapshot import Snapshot
 
         found, today = Snapshot.of(healing.coverages.values()), healing.now.date()
-        if ahead := [f"{scope} {day}" for scope, day in healing.coverages if day.first > today]:
-            log.warning("Left out of the coverage, as they are dated after today: %s", ", ".join(ahead[:20]))
         merged = found.over(before, healing.coverages.keys(), today, all_sites=not self.site)
         first = today - timedelta(days=_number("lookback_days", self.lookback_days, 1, RETENTION_DAYS))
         for report in _reports(self.report):

@@ -6,7 +6,6 @@ import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from hashlib import sha256
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +32,9 @@ if TYPE_CHECKING:
 
 
 log = logging.getLogger(__name__)
+
+ATTEMPTS_TO_KEEP = 5
+"""So often the parts of a mapped task, which may all fail at once, try to write what they share: in 8 s."""
 
 
 class CcaOperator(BaseOperator):
@@ -149,9 +151,18 @@ class CcaLandingOperator(CcaOperator):
         """Update the asset of each report and level, also for what earlier attempts landed that failed."""
         from airflow_provider_cca.unannounced import merged
 
-        kept = self._unannounced()
-        everything = merged(kept.take(), landed) if kept else landed
+        everything = merged(self._taken(), landed)
         announce_each(context, self.outlets, str(self.destination), everything)
+
+    def _taken(self) -> list[Landed]:
+        """What earlier attempts landed; none of it when the store fails: all of this has landed, and the next
+        attempt, which finds it there, would announce nothing."""
+        kept = self._unannounced()
+        try:
+            return kept.take() if kept else []
+        except CcaError as error:
+            log.warning("What earlier attempts have landed is left to a later run to announce: %s", error)
+            return []
 
     def _keep_for_later(self) -> None:
         """Airflow drops the events of an attempt that fails, and the next one finds all of this landed."""
@@ -163,16 +174,15 @@ class CcaLandingOperator(CcaOperator):
             log.warning("No event will tell of what this attempt has landed: %s", error)
 
     def _unannounced(self) -> Unannounced | None:
-        """Of this task, or of this part of a mapped one; None when it announces no reports one by one."""
+        """Of this task; None when it announces no reports one by one."""
         from airflow_provider_cca.keys import safe_name
         from airflow_provider_cca.retry import Retry
         from airflow_provider_cca.unannounced import Unannounced
 
         if cca_landings() not in self.outlets or not self.opened:
             return None
-        part = repr([getattr(self, name, None) for name in ("report", "site", "level")])
-        name = safe_name(f"{self.dag_id}.{self.task_id}.{sha256(part.encode()).hexdigest()[:8]}")
-        return Unannounced(self.opened, Retry(Event(), attempts=3), name)
+        name = safe_name(f"{self.dag_id}.{self.task_id}")
+        return Unannounced(self.opened, Retry(Event(), attempts=ATTEMPTS_TO_KEEP), name)
 
 
 def _count_landing(landed: Sequence[Landed], downloaded: Mapping[tuple[str, str | None], Amount]) -> None:

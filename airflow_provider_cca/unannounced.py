@@ -1,17 +1,18 @@
 """What failed attempts have landed, and nobody was told of. Plain Python: no Airflow, no HTTP.
 
 A host may drop the events of a task that fails, though some of its partitions have landed for good. They are
-kept in the store, in an object of that task's own, until an attempt that succeeds announces them.
+kept in the store, in an object of that task's own, until an attempt that succeeds announces them. The parts
+of a mapped task share it, since a later run may be parted otherwise.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from airflow_provider_cca.errors import DestinationUnusable
+from airflow_provider_cca.entries import StoredObject
 from airflow_provider_cca.keys import folder_of
 from airflow_provider_cca.manifest import MANIFEST_NAME
 from airflow_provider_cca.models import Partition, Scope
@@ -37,29 +38,44 @@ class Unannounced:
 
     def add(self, landed: Iterable[Landed]) -> None:
         """Keep these too, unless their manifest had been there already."""
-        new = [one for one in landed if one.written]
-        if new:
-            self._write(merged(self._read(), new))
+        if new := [one for one in landed if one.written]:
+            self._change(lambda kept: merged(kept, new))
 
     def take(self) -> list[Landed]:
         """All of them; from then on there are none."""
-        found = self._read()
-        if found:
-            self._write([])
-        return found
+        if not self.retry.call(self._kept)[0]:
+            return []  # most of the time; a lock would make the folder
+        found: list[Landed] = []
 
-    def _read(self) -> list[Landed]:
-        try:
-            return [_landed(one) for one in json.loads(self.retry.call(lambda: self.store.read(self.key)))]
-        except DestinationUnusable:
-            return []  # there is none, most of the time
-        except (ValueError, KeyError, TypeError) as error:
-            log.warning("%s cannot be used and is dropped: %r", self.store.path(self.key), error)
+        def taken(kept: Sequence[Landed]) -> list[Landed]:
+            # An attempt to empty it may have done so, and failed all the same.
+            found[:] = merged(found, kept)
             return []
 
-    def _write(self, landed: Iterable[Landed]) -> None:
-        content = json.dumps([_as_dict(one) for one in landed]).encode()
-        self.retry.call(lambda: self.store.write(self.key, content))
+        self._change(taken)
+        return found
+
+    def _change(self, change: Callable[[Sequence[Landed]], list[Landed]]) -> None:
+        """Read, change and write; once more when another part of the task has written it meanwhile."""
+
+        def changed() -> None:
+            kept, stored = self._kept()
+            content = json.dumps([_as_dict(one) for one in change(kept)]).encode()
+            self.store.replace(self.key, content, stored)
+
+        with self.store.lock(FOLDER):
+            self.retry.call(changed)
+
+    def _kept(self) -> tuple[list[Landed], StoredObject | None]:
+        found = self.store.present(self.key)
+        if found is None:
+            return [], None
+        content, stored = found
+        try:
+            return [_landed(one) for one in json.loads(content)], stored
+        except (ValueError, KeyError, TypeError) as error:
+            log.warning("%s cannot be used and is dropped: %r", self.store.path(self.key), error)
+            return [], stored
 
 
 def merged(earlier: Iterable[Landed], later: Iterable[Landed]) -> list[Landed]:

@@ -121,6 +121,27 @@ def test_files_that_the_server_takes_back_in_time_are_no_loss() -> None:
     assert cover([A], held(A), DAY, cover([A, B], held(A))).state is State.LANDED
 
 
+@pytest.mark.parametrize("fading", [False, True])
+@pytest.mark.parametrize("asked", [True, False])
+def test_a_recovered_file_does_not_make_up_for_one_that_is_lost(fading, asked) -> None:
+    """Not at the next look either; only when the lost one turns up."""
+    day = EDGE if fading else DAY
+    a, b, new = (file(name, day, size=size) for name, size in (("a", 10), ("b", 20), ("new", 5)))
+    before = Coverage(ZIPS, day, State.LOST, files=2, landed=1, lost=1, bytes=30, landed_bytes=10)
+    for _ in range(2):
+        before = cover([a, new] if asked else None, held(a, new), day, before)
+        assert (before.files, before.landed, before.lost, before.bytes) == (3, 2, 1, 35)
+    found = cover([a, b, new], held(a, b, new), day, before)
+    assert (found.state, found.files, found.lost) == (State.LANDED, 3, 0)
+
+
+def test_a_lost_file_that_the_server_gives_again_is_counted_once() -> None:
+    """As one that had been downloaded too often."""
+    before = Coverage(ZIPS, DAY, State.LOST, files=2, landed=1, lost=1, bytes=20, landed_bytes=10)
+    found = cover([A, B], held(A), DAY, before)
+    assert (found.state, found.files, found.missing, found.lost) == (State.PARTLY, 2, 1, 0)
+
+
 def test_what_could_not_be_asked_keeps_what_was_known_of_it() -> None:
     found = cover(None, Held(), DAY, cover([A, B], Held()))
     assert (found.state, found.missing, found.expires_on) == (State.UNKNOWN, 2, date(2027, 3, 1))

@@ -14,7 +14,7 @@ from typing import Any
 import pendulum
 import pytest
 from airflow.utils.types import DagRunType
-from conftest import tree
+from conftest import today, tree
 
 from airflow_provider_cca.compat import AirflowFailException, AirflowSkipException
 from airflow_provider_cca.errors import Closed, InvalidArgument, PartlyLanded
@@ -25,7 +25,7 @@ from airflow_provider_cca.operators import (
     CcaSiteListToObjectStorageOperator,
     CcaToObjectStorageOperator,
 )
-from airflow_provider_cca.simulator import Hang, Simulator, Status, WrongBytes
+from airflow_provider_cca.simulator import Hang, Match, Simulator, Status, StillProcessing, WrongBytes
 
 REPORTS = [
     ("cdr_compressed", {}, "cdr_compressed"),
@@ -534,6 +534,27 @@ def test_a_date_of_a_range_that_cannot_be_listed_holds_back_itself_alone(sim, ru
     assert not (tmp_path / f"cdr_compressed/creation_date={bad}").exists()
 
 
+@pytest.mark.cca_simulator(days=30, sites=2)
+@pytest.mark.parametrize("report", ["cdr_compressed", "cdr"])
+def test_a_range_lands_though_its_last_date_is_still_being_made(sim, run, tmp_path, report) -> None:
+    """And the next attempt lands that one."""
+    first, last = (str(sim.world.today - timedelta(days=back)) for back in (9, 0))
+    sites = {"site": sim.world.sites} if report == "cdr" else {}
+    span = {"partition": first, "partition_end": last, **sites}
+    operator = CcaToObjectStorageOperator(task_id="t", report=report, destination=str(tmp_path), **span)
+    up_to_today = {"creationEndDate": sim.world.today.strftime("%m%d%Y")}
+    sim.inject(StillProcessing(), Match(call=report, query=up_to_today), times=None)
+    with pytest.raises(
+        PartlyLanded, match=rf"could not be listed, the others were: {report}.* {last}\b"
+    ) as told:
+        run(operator)
+    assert told.value.retryable
+    names = {path.parent.name for path in tmp_path.rglob("_manifest.json")}
+    assert names == {f"creation_date={sim.world.today - timedelta(days=back)}" for back in range(1, 10)}
+    sim.faults.clear()
+    assert run(operator)["partitions"] == 10 * max(len(sites and sim.world.sites), 1)
+
+
 @pytest.mark.cca_simulator(days=365, recovered=False, quirks=False)
 def test_a_range_whose_beginning_has_expired_lands_what_is_left(sim, run, tmp_path) -> None:
     """As one of 365 days that is still at work when midnight passes in UTC."""
@@ -543,3 +564,15 @@ def test_a_range_whose_beginning_has_expired_lands_what_is_left(sim, run, tmp_pa
     )
     assert run(operator)["partition"] == oldest
     assert landed(tmp_path) == truth(sim, "cdr_compressed", oldest, last)
+
+
+@pytest.mark.cca_simulator(days=366, recovered=False, quirks=False)
+def test_a_range_of_which_one_date_is_left_is_told_as_a_range(sim, run, tmp_path) -> None:
+    """Who asked for several dates reads `partition_end`, whatever has expired meanwhile."""
+    sim.now = lambda: today().replace(hour=0)  # the files of the oldest day are still there
+    first, oldest = (str(today().date() - timedelta(days=back)) for back in (366, 365))
+    operator = CcaToObjectStorageOperator(
+        task_id="t", report="cdr_compressed", partition=first, partition_end=oldest, destination=str(tmp_path)
+    )
+    told = run(operator)
+    assert (told["partition"], told["partition_end"], told["partitions"]) == (oldest, oldest, 1)

@@ -15,12 +15,20 @@ from typing import Any
 import pytest
 from conftest import today, tree
 from s3 import BUCKET
+from s3_proxy import StoreFault
 from test_assets import Events
 
 from airflow_provider_cca.assets import cca_landings
 from airflow_provider_cca.compat import AirflowFailException
-from airflow_provider_cca.errors import ExpiresSoon, InvalidArgument, NotLanded, PartlyLanded, WrongChecksum
-from airflow_provider_cca.manifest import MANIFEST_NAME
+from airflow_provider_cca.errors import (
+    ExpiresSoon,
+    InvalidArgument,
+    NotLanded,
+    PartlyLanded,
+    StoreError,
+    WrongChecksum,
+)
+from airflow_provider_cca.manifest import MANIFEST_NAME, Manifest
 from airflow_provider_cca.operators import (
     CcaExtractOperator,
     CcaReconcileOperator,
@@ -28,6 +36,7 @@ from airflow_provider_cca.operators import (
 )
 from airflow_provider_cca.s3_store import S3Store
 from airflow_provider_cca.simulator import Simulator, Status, StillProcessing, WrongBytes
+from airflow_provider_cca.snapshot import Snapshot
 from airflow_provider_cca.store import LocalStore, Store
 
 ALL = ["cdr", "cdr_compressed", "peak_port_daily", "peak_port_monthly"]
@@ -35,6 +44,8 @@ ROOT = Path(__file__).parent.parent
 ZIPS = "cdr_compressed"
 LISTINGS = 1 + 3 + 1 + 3 + 3
 """The sites, the files of each of three, the compressed ones, and three levels of two reports."""
+
+WORKERS = 24
 
 Reconcile = Callable[..., dict[str, Any]]
 
@@ -403,18 +414,21 @@ def test_an_alarm_about_dates_that_nobody_looks_at_is_warned_of(
     assert ("nobody looks at them" in caplog.text) == warns
 
 
+def lost_gap(sim: Simulator, report: str, site: str | None = None, back: int = 400) -> dict[str, Any]:
+    """A date out of all calendars that had files like those of three days ago."""
+    sizes = [file.size for file in sim.truth(report, ago(3), ago(3), site=site)]
+    gap = {"report": report, "site": site, "level": None, "partition": ago(back), "state": "lost"}
+    gap |= {"files": len(sizes), "landed": 0, "lost": len(sizes), "bytes": sum(sizes), "landed_bytes": 0}
+    return gap | {"expires_on": ago(back - 365), "days_left": None}
+
+
 @pytest.mark.cca_simulator(days=12, sites=2)
 def test_what_was_lost_and_is_put_back_with_its_manifest_is_lost_no_more(
     sim: Simulator, reconcile: Reconcile, tmp_path: Path
 ) -> None:
     """Also of one site, and though its date has left the calendars."""
     reconcile(["cdr", ZIPS], lookback_days=9)
-    lost = {"level": None, "partition": ago(400), "state": "lost", "files": 1, "landed": 0, "lost": 1}
-    lost |= {"bytes": 5, "landed_bytes": 0, "expires_on": ago(35), "days_left": None}
-    gaps = [
-        lost | {"report": ZIPS, "site": None},
-        *(lost | {"report": "cdr", "site": s} for s in sim.world.sites),
-    ]
+    gaps = [lost_gap(sim, ZIPS), *(lost_gap(sim, "cdr", site) for site in sim.world.sites)]
     (tmp_path / "_coverage.json").write_text(json.dumps({**snapshot(tmp_path), "gaps": gaps}))
     reconcile(["cdr", ZIPS], lookback_days=9)
     assert len(snapshot(tmp_path)["gaps"]) == 3
@@ -427,6 +441,55 @@ def test_what_was_lost_and_is_put_back_with_its_manifest_is_lost_no_more(
         (put_back / MANIFEST_NAME).write_text(json.dumps(manifest))
     reconcile(["cdr", ZIPS], lookback_days=9)
     assert [gap["site"] for gap in snapshot(tmp_path)["gaps"]] == [sim.world.sites[1]]
+
+
+@pytest.mark.cca_simulator(days=12, recovered=False)
+def test_another_file_in_the_place_of_a_lost_one_does_not_hide_the_loss(
+    sim: Simulator, reconcile: Reconcile, tmp_path: Path
+) -> None:
+    reconcile(lookback_days=9)
+    gap = lost_gap(sim, ZIPS)
+    gap["bytes"] += 1
+    (tmp_path / "_coverage.json").write_text(json.dumps({**snapshot(tmp_path), "gaps": [gap]}))
+    put_back = shutil.copytree(folder(tmp_path, ago(3)), folder(tmp_path, ago(400)))
+    manifest = (put_back / MANIFEST_NAME).read_text()
+    (put_back / MANIFEST_NAME).write_text(
+        manifest.replace(f'"creation_date": "{ago(3)}"', f'"creation_date": "{ago(400)}"')
+    )
+    reconcile(lookback_days=9)
+    assert snapshot(tmp_path)["gaps"] == [gap]
+
+
+def many_lost(sim: Simulator, s3: Any, prefix: str) -> list[str]:
+    """A hundred dates that lost all they had, and whose manifests say so."""
+    gaps = [lost_gap(sim, ZIPS, back=back) for back in range(400, 500)]
+    empty = Manifest(ZIPS, {}, (), f"{ago(30)}T00:00:00+00:00").to_json()
+    for gap in gaps:
+        key = f"{prefix}/{ZIPS}/creation_date={gap['partition']}/{MANIFEST_NAME}"
+        s3.client.put_object(Bucket=BUCKET, Key=key, Body=empty)
+    known = Snapshot.from_json(json.dumps({"version": 1, "rows": [], "gaps": gaps}).encode())
+    body = known.to_json(today(), "s3://bucket")
+    s3.client.put_object(Bucket=BUCKET, Key=f"{prefix}/_coverage.json", Body=body)
+    return [gap["partition"] for gap in gaps]
+
+
+@pytest.mark.parametrize("readable", [True, False])
+def test_on_s3_gaps_are_looked_at_before_the_coverage_is_read_to_be_written(
+    sim: Simulator, reconcile: Reconcile, s3: Any, s3_proxy: Any, new_prefix: Any, readable: bool
+) -> None:
+    """Side by side, and when the store is too busy no more of them than are under way: they stay known."""
+    prefix = new_prefix().rstrip("/")
+    dates = many_lost(sim, s3, prefix)
+    look = rf"^GET .*({'|'.join(dates)}).*{MANIFEST_NAME}"
+    s3_proxy.forget()
+    if not readable:
+        s3_proxy.faults = [StoreFault(look, status=503, code="SlowDown", times=None)]
+    reconcile(destination=f"s3://aws_proxy@{BUCKET}/{prefix}", lookback_days=5)
+    looks = [n for n, line in enumerate(s3_proxy.log) if re.search(look, line)]
+    reads = [n for n, line in enumerate(s3_proxy.log) if re.search(r"^GET .*_coverage\.json", line)]
+    assert len({s3_proxy.log[n] for n in looks}) == 100 if readable else 0 < len(looks) <= WORKERS * 6
+    assert looks[-1] < reads[-1]
+    assert len(json.loads(s3.objects(prefix)["/_coverage.json"])["gaps"]) == 100
 
 
 @pytest.mark.cca_simulator(days=365, recovered=False, quirks=False)
@@ -471,7 +534,7 @@ def test_what_had_landed_and_is_gone_when_the_server_has_deleted_it_is_landed_no
 
 
 @pytest.mark.cca_simulator(days=20, recovered=False)
-def test_a_file_of_a_year_to_come_is_landed_named_and_in_no_calendar(
+def test_a_file_of_a_year_to_come_is_landed_and_in_no_calendar(
     sim: Simulator, reconcile: Reconcile, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     two_days_ago = today().date() - timedelta(days=2)
@@ -480,8 +543,38 @@ def test_a_file_of_a_year_to_come_is_landed_named_and_in_no_calendar(
     reconcile(lookback_days=10)
     (row,) = snapshot(tmp_path)["rows"]
     assert row["partitions"][-1]["partition"] == ago(0)
-    assert (folder(tmp_path, "9000-01-01") / MANIFEST_NAME).exists()
-    assert f"dated after today: {ZIPS} 9000-01-01" in caplog.text
+    assert [path.name for path in objects(folder(tmp_path, "9000-01-01"))] == [file.name]
+    assert not (folder(tmp_path, "9000-01-01") / MANIFEST_NAME).exists()
+    assert f"dates that were not looked at: {ZIPS} 9000-01-01" in caplog.text
+
+
+@pytest.mark.cca_simulator(days=30, files_per_day=3, recovered=False)
+def test_a_file_of_a_date_outside_the_window_finishes_nothing_and_hides_no_gap(
+    sim: Simulator, reconcile: Reconcile, tmp_path: Path
+) -> None:
+    """The date gets no manifest by it, its gap stays, and the file is in the manifest that it gets later."""
+    reconcile(dry_run=True)
+    known = [gap for gap in snapshot(tmp_path)["gaps"] if gap["partition"] == ago(12)]
+    assert known[0]["files"] == 3
+    (stray, *_), others = sim.truth(ZIPS, ago(2), ago(2)), sim.truth(ZIPS, ago(12), ago(12))
+    month, day_of_month = ago(12)[5:7], ago(12)[8:]
+
+    def redated(asked: Any, answer: dict[str, Any]) -> dict[str, Any]:
+        for item in answer.get("items", ()):
+            if item.get("id") == stray.id:
+                item["createdOn"] = f"{month}/{day_of_month}/{ago(12)[:4]}T01:00:00+0000"
+        return answer
+
+    sim.edit_answer = redated
+    found = reconcile(lookback_days=5)
+    assert (found["healed"], found["downloaded"]) == (6, 6 * 3)
+    assert [gap for gap in snapshot(tmp_path)["gaps"] if gap["partition"] == ago(12)] == known
+    assert len(objects(folder(tmp_path, ago(12)))) == 1
+    assert not (folder(tmp_path, ago(12)) / MANIFEST_NAME).exists()
+    assert reconcile(lookback_days=5)["downloaded"] == 0
+    assert reconcile(lookback_days=15)["still_missing"] == 0
+    manifest = json.loads((folder(tmp_path, ago(12)) / MANIFEST_NAME).read_bytes())
+    assert {entry["md5"] for entry in manifest["files"]} == {file.md5 for file in (stray, *others)}
 
 
 def test_reports_that_a_run_does_not_cover_stay_in_the_coverage(
@@ -953,3 +1046,31 @@ def test_the_copied_folder_of_another_date_is_not_believed(
     manifest = json.loads((folder(tmp_path, day) / MANIFEST_NAME).read_bytes())
     assert manifest["partition"] == {"creation_date": day}
     assert [entry["id"] for entry in manifest["files"]] == [file.id for file in sim.truth(ZIPS, day, day)]
+
+
+@pytest.mark.cca_simulator(days=40, recovered=False)
+def test_what_has_landed_is_announced_though_the_store_fails_to_say_what_had_before(
+    sim: Simulator,
+    run: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """That stays where it is, until a run can read it."""
+    both = [ZIPS, "peak_port_daily"]
+    sim.inject(Status(500), "/v1/peakport/daily", times=None)
+    assert told(run, tmp_path, both, level="site") == {}
+    sim.faults.clear()
+    read = LocalStore.read
+
+    def failing(store: LocalStore, key: str) -> bytes:
+        if key.startswith("_unannounced/"):
+            raise StoreError("busy")
+        return read(store, key)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(LocalStore, "read", failing)
+        found = told(run, tmp_path, both, level="site")
+    assert found.keys() == {"cca/peak_port_daily/level=site"}
+    assert "left to a later run to announce: busy" in caplog.text
+    assert told(run, tmp_path, both, level="site").keys() == {"cca/cdr_compressed"}
