@@ -19,7 +19,8 @@ class StoredObject(NamedTuple):
     :param modified: Seconds since 1970 by the store's own clock; 0 when it does not say.
     :param md5: 32 lower-case hex digits, when the listing gives what may be the MD5: of S3's ETag it is for
         objects that were put in one request and are not encrypted with a key of KMS.
-    :param etag: S3's ETag as it came, without its quotes, whether it is an MD5 or not; "" elsewhere.
+    :param etag: What changes whenever the object is written: S3's ETag as it came, without its quotes, whether
+        it is an MD5 or not, or a local file's number and time; "" elsewhere.
     """
 
     size: int
@@ -33,6 +34,10 @@ class StoredObject(NamedTuple):
         :param written: When a manifest vouched for it, in seconds since 1970.
         """
         return self.md5 != md5 and (self.md5 is not None or self.modified > written)
+
+    def may_differ(self, md5: str, seen: StoredObject) -> bool:
+        """Whether only its content can tell that it still has this MD5, which it had when it was `seen`."""
+        return self.etag != seen.etag if seen.etag else self.is_doubtful(md5, seen.modified)
 
 
 def stored(entry: Mapping[str, Any]) -> StoredObject:

@@ -17,6 +17,7 @@ from contextlib import closing, contextmanager
 from functools import partial
 from itertools import repeat
 
+from airflow_provider_cca.entries import StoredObject
 from airflow_provider_cca.errors import (
     CcaError,
     Closed,
@@ -142,7 +143,7 @@ class Landing:
             plan.present = _without(plan.present, self._changed.get(folder, ()))
             plan.wanted = assign_keys(files, (*plan.strays, *(plan.before.files if plan.before else ())))
             if plan.before and not plan.is_settled:
-                plan.present = _without(plan.present, self.records.overwritten(folder, plan.before))
+                plan.present = _without(plan.present, self.records.overwritten(plan, plan.before))
         return plan
 
     def _work(self, jobs: Jobs) -> None:
@@ -177,14 +178,15 @@ class Landing:
 
     def _land_file(self, plan: Plan, file: RemoteFile, name: str) -> bool:
         """Whether it had to be downloaded; a whole file that no manifest names yet is taken as it is."""
-        key = f"{plan.folder}/{name}"
+        key, now = f"{plan.folder}/{name}", time.time()
         if plan.present.get(name) == file.size and self.records.holds(key, file.md5):
+            plan.seen[name] = StoredObject(file.size, now)
             self.progress.spare(file.size)
             return False
-        self.retry.call(lambda: self._transfer(file, key))
+        plan.seen[name] = self.retry.call(lambda: self._transfer(file, key))
         return True
 
-    def _transfer(self, file: RemoteFile, key: str) -> None:
+    def _transfer(self, file: RemoteFile, key: str) -> StoredObject:
         started = time.monotonic()
         with (
             self.store.writing(key, file.size) as target,
@@ -194,8 +196,9 @@ class Landing:
             for chunk in chunks:
                 target.write(chunk)
                 count(len(chunk))
-            target.publish()
+            published = target.publish()
         log.debug("Landed %s: %d bytes in %.3f s", key, file.size, time.monotonic() - started)
+        return published
 
     def _finish(self, plan: Plan) -> Landed | None:
         record, entries = plan.record, plan.entries()

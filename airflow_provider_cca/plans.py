@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from threading import Lock
 
+from airflow_provider_cca.entries import StoredObject
 from airflow_provider_cca.errors import CcaError
 from airflow_provider_cca.manifest import MANIFEST_NAME, STRAYS_NAME, LandedFile, Manifest, by_key
 from airflow_provider_cca.models import Partition, RemoteFile, Scope, iso
@@ -52,11 +53,18 @@ class Plan:
     downloaded: int = 0
     failures: dict[str, CcaError] = field(default_factory=dict)
     landed: Landed | None = None
+    seen: dict[str, StoredObject] = field(default_factory=dict)
+    """By key, objects whose content this landing has verified, as they were then."""
 
     @cached_property
     def known(self) -> dict[str, LandedFile]:
         """What the manifest held before, by key."""
         return {entry.key: entry for entry in self.before.files} if self.before else {}
+
+    @cached_property
+    def recorded(self) -> dict[str, LandedFile]:
+        """What was said to be here when we looked, by key, whoever said it."""
+        return {entry.key: entry for entry in self.strays} | self.known
 
     @cached_property
     def missing(self) -> list[tuple[RemoteFile, str]]:

@@ -32,20 +32,22 @@ class Records:
     def __init__(self, store: Store, retry: Retry) -> None:
         self.store, self.retry = store, retry
 
-    def overwritten(self, folder: str, manifest: Manifest) -> set[str]:
+    def overwritten(self, plan: Plan, manifest: Manifest) -> set[str]:
         """Keys of objects that were written after their manifest, and are not what it says.
 
         A new manifest would be newer than they are, and nobody would look at them again.
         """
-        objects = self.retry.call(lambda: self.store.objects_below(folder)).get(folder, {})
-        written = objects[MANIFEST_NAME].modified if MANIFEST_NAME in objects else 0.0
-        return {
-            entry.key
-            for entry in manifest.files
-            if entry.key in objects
-            and objects[entry.key].is_doubtful(entry.md5, written)
-            and not self.holds(f"{folder}/{entry.key}", entry.md5)
-        }
+        objects = self.retry.call(lambda: self.store.objects_below(plan.folder)).get(plan.folder, {})
+        written, wrong = _written(objects), set()
+        for entry in manifest.files:
+            found = objects.get(entry.key)
+            if found is None or not found.is_doubtful(entry.md5, written):
+                continue
+            if self.holds(f"{plan.folder}/{entry.key}", entry.md5):
+                plan.seen[entry.key] = found
+            else:
+                wrong.add(entry.key)
+        return wrong
 
     def look(
         self, folder: str, present: Mapping[str, int] | None = None
@@ -106,15 +108,18 @@ class Records:
         theirs = {entry.key: entry for entry in manifest.files} if manifest else {}
         if record == STRAYS_NAME:
             theirs, strays = strays, {}
-        true = {one.key: self._true(plan, one, theirs.get(one.key), present.get(one.key)) for one in ours}
+        said, true = strays | theirs, {}
+        for one in ours:
+            doubtful = self._is_doubtful(plan, one, objects.get(one.key), _written(objects))
+            true[one.key] = self._true(plan, one, said.get(one.key), doubtful=doubtful)
         others = [e for e in theirs.values() if e.key not in true and present.get(e.key) == e.size]
         others += [
             e for e in strays.values() if not {e.key} & {*true, *theirs} and self._is_there(plan, e, present)
         ]
         write = partial(self._replace, plan, record, before=objects.get(record))
         if clashes := [one.key for one in ours if not _same_file(true[one.key], one)]:
-            left = [entry for entry in theirs.values() if true.get(entry.key, entry)]
-            if len(left) < len(theirs):
+            left = [*filter(None, (true.get(entry.key, entry) for entry in theirs.values()))]
+            if left != [*theirs.values()]:
                 write(left)
             raise StoreError(
                 f"another task has put something else at {plan.folder}/{clashes[0]} meanwhile: land this "
@@ -138,7 +143,7 @@ class Records:
         self.store.replace(f"{plan.folder}/{record}", content, before)
 
     def _true(
-        self, plan: Plan, ours: LandedFile, theirs: LandedFile | None, size: int | None
+        self, plan: Plan, ours: LandedFile, theirs: LandedFile | None, *, doubtful: bool
     ) -> LandedFile | None:
         """Our entry, or the one of another task that has landed another version of the file at its key since
         we looked: whichever says what the store holds. None when neither does.
@@ -146,13 +151,28 @@ class Records:
         Also theirs when it is of another file of the same name, and None when ours has taken its place:
         neither must claim what the other has written over. The next landing chooses another key.
         """
-        news = theirs is not None and theirs != plan.known.get(ours.key) and not _same_content(theirs, ours)
-        if not news and (size == ours.size or not self.store.at_once):
+        news = theirs not in (None, plan.recorded.get(ours.key)) and not _same_content(theirs, ours)
+        if not news and not doubtful:
             return ours
         content = self._content(f"{plan.folder}/{ours.key}")
         if theirs and content == theirs.md5:
             return theirs
         return ours if content == ours.md5 and _same_file(theirs or ours, ours) else None
+
+    def _is_doubtful(self, plan: Plan, ours: LandedFile, found: StoredObject | None, written: float) -> bool:
+        """Whether another task may have written over an object without saying so: it may have failed since.
+
+        :param written: When the manifest that is there was written; it vouches for what we did not land.
+        """
+        if found is None or found.size != ours.size:
+            return self.store.at_once
+        seen = plan.seen.get(ours.key)
+        return found.may_differ(ours.md5, seen) if seen else found.is_doubtful(ours.md5, written)
+
+
+def _written(objects: Mapping[str, StoredObject]) -> float:
+    """When the manifest among these was written, by the store's clock."""
+    return objects[MANIFEST_NAME].modified if MANIFEST_NAME in objects else 0.0
 
 
 def manifest_of(scope: Scope, partition: Partition, entries: Iterable[LandedFile]) -> Manifest:
@@ -166,5 +186,5 @@ def _same_file(one: LandedFile | None, other: LandedFile) -> bool:
     return one is not None and (one.id, one.name) == (other.id, other.name)
 
 
-def _same_content(one: LandedFile, other: LandedFile) -> bool:
-    return _same_file(one, other) and (one.size, one.md5) == (other.size, other.md5)
+def _same_content(one: LandedFile | None, other: LandedFile) -> bool:
+    return one is not None and _same_file(one, other) and (one.size, one.md5) == (other.size, other.md5)

@@ -7,6 +7,7 @@ is shared by all.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -126,26 +127,29 @@ class _Upload:
         self._held = bytearray()
         self._id: str | None = None
         self._parts: list[dict[str, Any]] = []
+        self._size = 0
 
     def write(self, chunk: bytes) -> None:
+        self._size += len(chunk)
         self._held += chunk
         # The listing can be wrong about the size: parts are large only after many have come.
         if len(self._held) > min(self._part_bytes, PART_BYTES << len(self._parts) // PARTS_OF_A_SIZE):
             with self._store.translated("write", self._key):
                 self._send_part()
 
-    def publish(self) -> None:
+    def publish(self) -> StoredObject:
         client, name = self._store.client, self._store.name(self._key)
         with self._store.translated("write", self._key):
             if self._id is None:
-                client.put_object(**name, Body=self._held)
-                return
-            if self._held:
-                self._send_part()
-            client.complete_multipart_upload(
-                **name, UploadId=self._id, MultipartUpload={"Parts": self._parts}
-            )
-            self._id = None
+                answer = client.put_object(**name, Body=self._held)
+            else:
+                if self._held:
+                    self._send_part()
+                answer = client.complete_multipart_upload(
+                    **name, UploadId=self._id, MultipartUpload={"Parts": self._parts}
+                )
+                self._id = None
+            return stored({**answer, "size": self._size, "LastModified": math.inf})
 
     def discard(self) -> None:
         """Forget what was not published. Never raises: something else went wrong already."""

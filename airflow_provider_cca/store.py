@@ -16,6 +16,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import hashlib
+import math
 import os
 import secrets
 from abc import ABC, abstractmethod
@@ -53,8 +54,11 @@ class Target(Protocol):
 
     def write(self, chunk: bytes) -> None: ...
 
-    def publish(self) -> None:
-        """Make what was written visible under its key, at once and as a whole."""
+    def publish(self) -> StoredObject:
+        """Make what was written visible under its key, at once and as a whole.
+
+        Returns what listings will say of it, as long as nobody writes over it.
+        """
 
 
 class Store(ABC):
@@ -260,8 +264,10 @@ class _Spool:
         self._store, self._key = store, key
         self._held = bytearray()
         self._file: IO[bytes] | None = None
+        self._size = 0
 
     def write(self, chunk: bytes) -> None:
+        self._size += len(chunk)
         with self._store.translated("write", self._key):
             if self._file:
                 self._file.write(chunk)
@@ -272,7 +278,7 @@ class _Spool:
                 self._file.write(self._held)
                 self._held.clear()
 
-    def publish(self) -> None:
+    def publish(self) -> StoredObject:
         with self._store.translated("write", self._key):
             fs, file = self._store.fs, self._file
             if file:
@@ -280,6 +286,7 @@ class _Spool:
                 self._store.put(self._key, lambda path: fs.put_file(file.name, path))
             else:
                 self._store.put(self._key, lambda path: fs.pipe_file(path, bytes(self._held)))
+        return StoredObject(self._size, math.inf)  # by a clock that we do not know: no date is later
 
     def discard(self) -> None:
         """Forget what was written. Never raises: something else may have gone wrong already."""
@@ -380,10 +387,11 @@ class _Temporary:
             while rest:
                 rest = rest[os.write(self._fd, rest) :]
 
-    def publish(self) -> None:
+    def publish(self) -> StoredObject:
         with self._store.translated("write", self._key):
             os.fsync(self._fd)
             self._path.replace(self._final)
+            return _facts(os.fstat(self._fd))
 
     def discard(self) -> None:
         """Forget what was not published. Never raises: something else went wrong already."""
@@ -402,9 +410,12 @@ def _objects_in(folder: str) -> tuple[dict[str, StoredObject], list[str]]:
                 folders.append(entry.name)
             else:
                 with suppress(FileNotFoundError):  # replaced or removed by another landing meanwhile
-                    facts = entry.stat()
-                    objects[entry.name] = StoredObject(facts.st_size, facts.st_mtime)
+                    objects[entry.name] = _facts(entry.stat())
     return objects, folders
+
+
+def _facts(of: os.stat_result) -> StoredObject:
+    return StoredObject(of.st_size, of.st_mtime, etag=f"{of.st_ino}-{of.st_mtime_ns}")
 
 
 def _remove_if_orphan(path: Path) -> None:

@@ -16,6 +16,7 @@ from threading import Barrier, Event
 import pytest
 from airflow.sdk import ObjectStoragePath
 from conftest import tree
+from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 from landing_process import landing_process
 from places import LOCAL, S3, STORES, Place
@@ -382,6 +383,96 @@ def test_a_file_that_was_revised_between_two_listings_is_named_as_it_is(
     Landing(place.store, fetch, Retry(Event()), workers=1).land({(ZIPS, DAY): [old, late]})
     named, stored = named_and_stored(place)
     assert named == stored == {"a.zip": md5(stays).hexdigest(), "b.zip": late.md5}
+
+
+OLD, NEW = listed(b"old"), listed(b"new")
+LATE = listed(b"late", "b.zip", "2", hour=8)
+
+
+def while_late_is_fetched(place: Kind, act: Callable[[], object]) -> list[Landed]:
+    """Land the newer version of a file, and do this between its publishing and the manifest."""
+
+    def fetch(file: RemoteFile) -> Iterator[bytes]:
+        if file is LATE:
+            act()
+        yield b"late" if file is LATE else b"new"
+
+    return Landing(place.store, fetch, Retry(Event(), attempts=1), workers=1).land({(ZIPS, DAY): [NEW, LATE]})
+
+
+def test_a_stray_of_the_same_size_that_lands_meanwhile_is_named_as_it_is(place, server) -> None:
+    """Its own record says so; the next landing puts the listed version in its place."""
+    server.has(OLD, b"old")
+    landing = Landing(place.store, server.fetch, Retry(Event()), workers=1)
+    while_late_is_fetched(place, lambda: landing.land({}, {(ZIPS, DAY): [OLD]}))
+    named, stored = named_and_stored(place)
+    assert named.items() <= stored.items()
+    assert named == {"a.zip": OLD.md5, "b.zip": LATE.md5}
+    server.has(NEW, b"new")
+    assert land(place, server, NEW, LATE).downloaded == 1
+
+
+@pytest.mark.parametrize("landed_before", [False, True])
+def test_what_a_task_that_failed_has_put_in_the_place_of_a_file_is_not_named_as_it(
+    place, server, landed_before
+) -> None:
+    """It has the size that was listed, and nobody has written a manifest for it."""
+    if isinstance(getattr(place.store, "fs", None), MemoryFileSystem):
+        pytest.skip("it tells neither the MD5 nor, by a clock of ours, the time")
+    if landed_before:
+        land(place, server, server.has(NEW, b"new"))
+    with pytest.raises(PartlyLanded, match=r"something else at .*a\.zip") as caught:
+        while_late_is_fetched(place, lambda: place.store.write(f"{FOLDER}/a.zip", b"old"))
+    assert caught.value.retryable
+    assert land(place, server, server.has(NEW, b"new"), server.has(LATE, b"late")).files == 2
+    named, stored = named_and_stored(place)
+    assert named == stored == {"a.zip": NEW.md5, "b.zip": LATE.md5}
+
+
+def test_a_manifest_that_is_written_when_tasks_clash_names_what_is_there(place, server) -> None:
+    """Of another file it is known to be right, although this landing ends with an error."""
+    if isinstance(place.store, FsspecStore) and not isinstance(place.store, LocalStore):
+        pytest.skip("sizes are not believed, where no object is replaced at once")
+    third = listed(b"3", "c.zip", "3", hour=9)
+    old_c = listed(b"2", "c.zip", "3", hour=9)
+    server.has(OLD, b"old"), server.has(old_c, b"2")
+
+    def fetch(file: RemoteFile) -> Iterator[bytes]:
+        if file is third:
+            land(place, server, OLD, old_c)
+            place.remove(f"{FOLDER}/a.zip")
+        yield b"3" if file is third else b"new"
+
+    landing = Landing(place.store, fetch, Retry(Event(), attempts=1), workers=1)
+    with pytest.raises(PartlyLanded, match=r"something else at .*a\.zip"):
+        landing.land({(ZIPS, DAY): [NEW, third]})
+    named, stored = named_and_stored(place)
+    assert named == stored == {"c.zip": third.md5}
+
+
+@pytest.mark.parametrize(("number", "first", "again"), [(0, 3, 2), (1, 4, 2), (3, 6, 2)])
+def test_a_partition_costs_s3_few_requests(s3_proxy, new_prefix, server, number, first, again) -> None:
+    """A listing, the files, and the manifest after another listing; no content is read."""
+    files = [server.has(listed(b"x%d" % n, f"{n}.zip", str(n)), b"x%d" % n) for n in range(number)]
+    landing = _landing_by_proxy(new_prefix(), server)
+    for requests in (first, again):
+        s3_proxy.forget()
+        landing.land({(ZIPS, DAY): files})
+        assert len(s3_proxy.log) == requests
+
+
+def test_a_file_that_has_just_landed_is_not_read(tmp_path, server, files) -> None:
+    read: list[str] = []
+
+    class Counting(LocalStore):
+        def md5(self, key: str) -> str:
+            read.append(key)
+            return super().md5(key)
+
+    landing = Landing(Counting(LocalFileSystem(), str(tmp_path)), server.fetch, Retry(Event()), workers=4)
+    landing.land({(ZIPS, DAY): files[:1]})
+    landing.land({(ZIPS, DAY): files})
+    assert read == []
 
 
 def test_a_stray_is_named_as_soon_as_its_partition_has_landed_unless_it_has_changed(place, server) -> None:
