@@ -19,8 +19,8 @@ class StoredObject(NamedTuple):
     :param modified: Seconds since 1970 by the store's own clock; 0 when it does not say.
     :param md5: 32 lower-case hex digits, when the listing gives what may be the MD5: of S3's ETag it is for
         objects that were put in one request and are not encrypted with a key of KMS.
-    :param etag: What changes whenever the object is written: S3's ETag as it came, without its quotes, whether
-        it is an MD5 or not, or a local file's number and time; "" elsewhere.
+    :param etag: What changes when the object is written: S3's ETag as it came, without its quotes, whether it
+        is an MD5 or not, or a local file's number and time; "" elsewhere.
     """
 
     size: int

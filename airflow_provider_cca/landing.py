@@ -73,21 +73,29 @@ class Landing:
         """The partitions that are whole by now, in any order, also when others fail."""
         self._level = logging.INFO
         self._changed: Mapping[str, Set[str]] = {}
+        self._whole = True
         self._unusable: set[str] = set()
 
     def land(
-        self, partitions: Files, strays: Files | None = None, changed: Mapping[str, Set[str]] | None = None
+        self,
+        partitions: Files,
+        strays: Files | None = None,
+        changed: Mapping[str, Set[str]] | None = None,
+        *,
+        whole: bool = True,
     ) -> list[Landed]:
         """Land the files of each partition; its manifest is written as soon as the last of them is there.
 
         :param strays: Files of partitions that nobody asked for. They land as well, but a partition that has
             no manifest gets none by them: it would pass for finished. When it is asked for, it names them.
         :param changed: By folder, the keys of objects that are known to be no longer what was landed.
+        :param whole: Whether the files of each partition are all that are listed of it. What a part does not
+            have stays in the manifest, even if it is gone from the store; of strays only a part is known.
 
         Raises PartlyLanded when files failed: all the others have landed, and a partition with a failed
         file has no new manifest.
         """
-        self._changed = changed or {}
+        self._changed, self._whole = changed or {}, whole
         if len(partitions) > MANY_TO_LOG:
             self._level = logging.DEBUG
         pool = ThreadPoolExecutor(self.workers, thread_name_prefix="cca-landing")
@@ -134,7 +142,7 @@ class Landing:
     ) -> Plan:
         (scope, partition), files = place
         folder = folder_of(scope, partition)
-        plan = Plan(scope, partition, folder, asked, None, {}, [])
+        plan = Plan(scope, partition, folder, asked, asked and self._whole, None, {}, [])
         with self._failures_kept(plan, MANIFEST_NAME):
             known = listed[scope].get(folder, {}) if scope in listed else None
             plan.before, plan.present = self.records.look(folder, known)

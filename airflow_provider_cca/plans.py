@@ -38,6 +38,7 @@ class Plan:
     """One partition: what the listing wants, what the store has of it, and what became of it.
 
     :param asked: Whether it is to have a manifest even if it has none.
+    :param whole: Whether what is wanted is all that is listed of it, and not a part.
     :param strays: What was landed here while nobody asked for this partition.
     """
 
@@ -45,6 +46,7 @@ class Plan:
     partition: Partition
     folder: str
     asked: bool
+    whole: bool
     before: Manifest | None
     present: Mapping[str, int]
     wanted: list[tuple[RemoteFile, str]]
@@ -65,6 +67,11 @@ class Plan:
     def recorded(self) -> dict[str, LandedFile]:
         """What was said to be here when we looked, by key, whoever said it."""
         return {entry.key: entry for entry in self.strays} | self.known
+
+    @cached_property
+    def keys(self) -> set[str]:
+        """Of what is wanted."""
+        return {key for _, key in self.wanted}
 
     @cached_property
     def missing(self) -> list[tuple[RemoteFile, str]]:
@@ -97,11 +104,18 @@ class Plan:
         unnamed = any(e.key not in keys and self.present.get(e.key) == e.size for e in self.strays)
         return unnamed or self.before is None or self.before.files != entries
 
+    def keeps(self, entry: LandedFile, present: Mapping[str, int]) -> bool:
+        """Whether the manifest goes on naming a file that is not wanted.
+
+        Who was given a part does not know whether the others are listed: one that is gone from the store
+        stays named, so that a reader fails and `cca_reconcile` lands it again.
+        """
+        return not self.whole or present.get(entry.key) == entry.size
+
     def entries(self) -> tuple[LandedFile, ...]:
         """What the manifest is to hold: what is wanted, and what earlier landings left here that the listing
         no longer names, as after its 365 days."""
-        keys = {key for _, key in self.wanted}
-        kept = [e for e in self.known.values() if e.key not in keys and self.present.get(e.key) == e.size]
+        kept = [e for e in self.known.values() if e.key not in self.keys and self.keeps(e, self.present)]
         return by_key((*kept, *(_entry(file, key) for file, key in self.wanted)))
 
 

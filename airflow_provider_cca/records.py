@@ -112,7 +112,7 @@ class Records:
         for one in ours:
             doubtful = self._is_doubtful(plan, one, objects.get(one.key), _written(objects))
             true[one.key] = self._true(plan, one, said.get(one.key), doubtful=doubtful)
-        others = [e for e in theirs.values() if e.key not in true and present.get(e.key) == e.size]
+        others = [e for e in theirs.values() if e.key not in true and plan.keeps(e, present)]
         others += [
             e for e in strays.values() if not {e.key} & {*true, *theirs} and self._is_there(plan, e, present)
         ]
@@ -164,6 +164,8 @@ class Records:
 
         :param written: When the manifest that is there was written; it vouches for what we did not land.
         """
+        if not plan.whole and ours.key not in plan.keys:
+            return False  # it stays named, whatever became of it
         if found is None or found.size != ours.size:
             return self.store.at_once
         seen = plan.seen.get(ours.key)

@@ -318,6 +318,20 @@ def test_what_vanished_upstream_and_from_the_store_leaves_the_manifest(tmp_path,
     assert manifest(tmp_path)["files"] == []
 
 
+@pytest.mark.parametrize("as_strays", [True, False], ids=["strays", "a part that was given"])
+def test_a_part_of_a_partition_leaves_named_what_is_gone_from_the_store(
+    tmp_path, server, land, as_strays: bool
+) -> None:
+    """A reader fails then, and a reconciling run lands it again: the date does not pass for finished."""
+    land(server.has(listed(b"own"), b"own"), server.has(listed(b"other", "c.zip", "3"), b"other"))
+    (tmp_path / FOLDER / "a.zip").unlink()
+    part = {(ZIPS, DAY): [server.has(listed(b"part", "b.zip", "2"), b"part")]}
+    landing = Landing(Store.at(tmp_path), server.fetch, Retry(Event()), workers=1)
+    landing.land({}, part) if as_strays else landing.land(part, whole=False)
+    assert [f["key"] for f in manifest(tmp_path)["files"]] == ["a.zip", "b.zip", "c.zip"]
+    assert land(listed(b"own"), listed(b"other", "c.zip", "3")).downloaded == 1
+
+
 def test_a_revised_file_takes_the_place_of_its_old_version(tmp_path, server, land) -> None:
     land(server.has(listed(b"first"), b"first"))
     assert land(server.has(listed(b"again"), b"again")).downloaded == 1
