@@ -100,9 +100,8 @@ class Plan:
             return True  # even if it says the same: an object that is newer than it is taken for changed
         if self.record == STRAYS_NAME:
             return not {*entries} <= {*self.strays}
-        keys = {entry.key for entry in entries}
-        unnamed = any(e.key not in keys and self.present.get(e.key) == e.size for e in self.strays)
-        return unnamed or self.before is None or self.before.files != entries
+        # What the strays' record says is taken over by the manifest, and then forgotten.
+        return bool(self.strays) or self.before is None or self.before.files != entries
 
     def keeps(self, entry: LandedFile, present: Mapping[str, int]) -> bool:
         """Whether the manifest goes on naming a file that is not wanted.

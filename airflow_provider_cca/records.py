@@ -7,7 +7,7 @@ read, and whoever comes second reads it again, and adds to it what it has landed
 from __future__ import annotations
 
 import logging
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 
@@ -57,9 +57,9 @@ class Records:
             present = self.retry.call(lambda: self.store.sizes(folder))
         return (self._manifest(folder) if MANIFEST_NAME in present else None), present
 
-    def strays(self, folder: str, present: Container[str]) -> tuple[LandedFile, ...]:
-        """What was landed in a folder while nobody asked for its partition."""
-        record = self._manifest(folder, STRAYS_NAME) if STRAYS_NAME in present else None
+    def strays(self, folder: str, present: Mapping[str, int]) -> tuple[LandedFile, ...]:
+        """What was landed in a folder while nobody asked for its partition; nothing in an emptied record."""
+        record = self._manifest(folder, STRAYS_NAME) if present.get(STRAYS_NAME) else None
         return record.files if record else ()
 
     def _manifest(self, folder: str, name: str = MANIFEST_NAME) -> Manifest | None:
@@ -128,6 +128,9 @@ class Records:
             )
         entries = by_key((*filter(None, true.values()), *others))
         write(entries)
+        if strays:
+            # The manifest says all that was true of it. Nothing is ever deleted: so it is emptied.
+            self.store.replace(f"{plan.folder}/{STRAYS_NAME}", b"", objects.get(STRAYS_NAME))
         return record, entries
 
     def _is_there(self, plan: Plan, entry: LandedFile, present: Mapping[str, int]) -> bool:

@@ -485,6 +485,30 @@ def test_a_stray_is_named_as_soon_as_its_partition_has_landed_unless_it_has_chan
     assert named_and_stored(place)[0].keys() == {"a.zip", "c.zip"}
 
 
+@pytest.mark.parametrize("stored", [b"x", b"y"], ids=["as it landed", "changed"])
+def test_what_was_noted_of_a_stray_is_forgotten_once_there_is_a_manifest(place, server, stored) -> None:
+    """One that has changed is not named: no later landing has to say so again, or to look at it."""
+    stray, own = (server.has(listed(b"x", name, name), b"x") for name in ("a.zip", "b.zip"))
+    landing = Landing(place.store, server.fetch, Retry(Event()), workers=1)
+    landing.land({}, {(ZIPS, DAY): [stray]})
+    place.store.write(f"{FOLDER}/a.zip", stored)
+    assert [land(place, server, own).written for _ in range(3)] == [True, False, False]
+    assert place.objects()[f"{FOLDER}/{STRAYS_NAME}"] == b""
+    assert ("a.zip" in named_and_stored(place)[0]) == (stored == b"x")
+
+
+def test_a_day_with_an_emptied_record_of_strays_costs_no_more_than_others(
+    s3_proxy, new_prefix, server
+) -> None:
+    stray, own = (server.has(listed(b"x", name, name), b"x") for name in ("a.zip", "b.zip"))
+    landing = _landing_by_proxy(new_prefix(), server)
+    landing.land({}, {(ZIPS, DAY): [stray]})
+    landing.land({(ZIPS, DAY): [own]})
+    s3_proxy.forget()
+    landing.land({(ZIPS, DAY): [own]})
+    assert len(s3_proxy.log) == 2
+
+
 def test_a_stray_joins_the_manifest_that_is_written_while_it_lands(place, server) -> None:
     own, stray = server.has(listed(b"own"), b"own"), listed(b"stray", "b.zip", "2")
 
