@@ -50,7 +50,8 @@ MANY_TO_LOG = 20
 
 
 MOST_UNUSABLE = 3
-"""Folders that may be unusable, one by one, before the destination as a whole counts as such."""
+"""Folders that may be unusable, one by one, before the destination as a whole counts as such; and so many may
+fail to be looked at before the store counts as down."""
 
 
 class Landing:
@@ -75,6 +76,7 @@ class Landing:
         self._changed: Mapping[str, Set[str]] = {}
         self._whole = True
         self._unusable: set[str] = set()
+        self._unseen: set[str] = set()
 
     def land(
         self,
@@ -143,7 +145,7 @@ class Landing:
         (scope, partition), files = place
         folder = folder_of(scope, partition)
         plan = Plan(scope, partition, folder, asked, asked and self._whole, None, {}, [])
-        with self._failures_kept(plan, MANIFEST_NAME):
+        with self._failures_kept(plan, MANIFEST_NAME, self._unseen):
             known = listed[scope].get(folder, {}) if scope in listed else None
             plan.before, plan.present = self.records.look(folder, known)
             self.store.sweep(folder, plan.present)
@@ -167,10 +169,12 @@ class Landing:
                     self.landed += [plan.landed] if plan.landed else []
 
     @contextmanager
-    def _failures_kept(self, plan: Plan, key: str) -> Iterator[None]:
+    def _failures_kept(self, plan: Plan, key: str, unseen: set[str] | None = None) -> Iterator[None]:
         """Keep the error of one object for the end: it holds back its own partition alone.
 
         A folder that cannot be used is no worse, but from the fourth on it is the destination that cannot.
+
+        :param unseen: While folders are looked at, those where the store failed: the fourth raises as well.
         """
         try:
             yield
@@ -182,6 +186,10 @@ class Landing:
                 raise
             plan.failures[f"{plan.folder}/{key}"] = error
         except CcaError as error:
+            if unseen is not None and isinstance(error, StoreError):
+                unseen.add(plan.folder)
+                if len(unseen) > MOST_UNUSABLE:
+                    raise
             plan.failures[f"{plan.folder}/{key}"] = _without_traces(error)
 
     def _land_file(self, plan: Plan, file: RemoteFile, name: str) -> bool:

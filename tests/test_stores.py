@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import date, timedelta
 from hashlib import md5
 from pathlib import Path
 from threading import Barrier, Event
@@ -316,6 +317,18 @@ def test_a_manifest_that_cannot_be_written_counts_as_a_file(s3_proxy, new_prefix
 def _landing_by_proxy(prefix: str, server: Server) -> Landing:
     store = open_store(f"s3://aws_proxy@{BUCKET}/{prefix}")
     return Landing(store, server.fetch, Retry(Event()), workers=4)
+
+
+def test_a_store_that_is_down_is_not_tried_partition_by_partition(
+    s3_proxy, new_prefix, server, waits
+) -> None:
+    base = date(2026, 1, 1)
+    days = [Partition.of(base + timedelta(days=number), Grain.DAY) for number in range(300)]
+    s3_proxy.faults.append(StoreFault(".", 503, "SlowDown", times=None))
+    landing = _landing_by_proxy(new_prefix(), server)
+    with pytest.raises(StoreError, match="SlowDown"):
+        landing.land({(ZIPS, day): [] for day in days})
+    assert len(s3_proxy.log) < 100
 
 
 def test_what_a_manifest_names_in_vain_is_downloaded_again(place, server, files) -> None:
