@@ -46,11 +46,23 @@ class Inventory:
     ) -> None:
         self.store, self.retry, self.verify, self.doubted = store, retry, verify, doubted
         self._folders: dict[str, Mapping[str, StoredObject]] = {}
+        self._apart: list[str] = []
         self._changed: set[tuple[str, str]] = set()
 
     def look(self, folder: str) -> None:
-        """List all that lies below a folder, by one listing."""
-        self._folders |= self.retry.call(lambda: self.store.objects_below(folder))
+        """List all that lies below a folder, by one listing.
+
+        When a folder below it cannot be used, each is listed by itself, when it is asked for.
+        """
+        try:
+            self._folders |= self._listed(folder)
+        except DestinationUnusable as error:
+            self.retry.call(lambda: self.store.sizes(folder))  # fails again, if it is this one
+            log.warning("%s: its folders are listed one by one, as %s", folder, error)
+            self._apart.append(f"{folder}/")
+
+    def _listed(self, folder: str) -> dict[str, dict[str, StoredObject]]:
+        return self.retry.call(lambda: self.store.objects_below(folder))
 
     def look_again(self, folders: Iterable[str], pool: Executor) -> None:
         """List these folders anew, after a landing: what it wrote it has verified."""
@@ -78,6 +90,8 @@ class Inventory:
             return Held(error=error)
 
     def _held(self, folder: str) -> Held:
+        if folder not in self._folders and folder.startswith((*self._apart,)):
+            self._folders[folder] = self._listed(folder).get(folder, {})
         objects = self._folders.get(folder, {})
         manifest = self._manifest(folder) if MANIFEST_NAME in objects else None
         if manifest is None:

@@ -132,7 +132,7 @@ class Landing:
         """None when they cannot be listed together: then each folder is, and holds back itself alone."""
         try:
             return self.retry.call(partial(self.store.sizes_below, folder_of(scope)))
-        except StoreError as error:
+        except (DestinationUnusable, StoreError) as error:
             log.warning("%s: its folders are listed one by one, as %s", scope, error)
             return None
 

@@ -16,6 +16,7 @@ import pytest
 from conftest import tree
 from fsspec.implementations.local import LocalFileSystem
 
+from airflow_provider_cca.entries import StoredObject
 from airflow_provider_cca.errors import (
     ConnectionFailed,
     DestinationUnusable,
@@ -25,6 +26,8 @@ from airflow_provider_cca.errors import (
     TruncatedSnapshot,
     WrongChecksum,
 )
+from airflow_provider_cca.inventory import Inventory
+from airflow_provider_cca.keys import folder_of
 from airflow_provider_cca.landing import Landing
 from airflow_provider_cca.landing_sites import land_snapshot
 from airflow_provider_cca.models import Partition, RemoteFile, Scope, by_partition
@@ -263,6 +266,53 @@ def test_a_site_that_cannot_be_listed_as_a_whole_is_listed_folder_by_folder(tmp_
         Landing(store, server.fetch, Retry(Event()), workers=4).land(partitions)
     assert len(caught.value.failures) == 1
     assert len(list(tmp_path.rglob("_manifest.json"))) == 15
+
+
+class Unreadable(LocalStore):
+    """As for a user who is not root: the first folder may not be read, and so none above it as a whole."""
+
+    def objects_below(self, folder: str) -> dict[str, dict[str, StoredObject]]:
+        if FOLDER.startswith(folder):
+            raise DestinationUnusable("may not read that")
+        return super().objects_below(folder)
+
+    def sizes(self, folder: str) -> dict[str, int]:
+        if folder == FOLDER:
+            raise DestinationUnusable("may not read that")
+        return super().sizes(folder)
+
+
+@pytest.mark.parametrize("number", [2, 8], ids=["a few", "many, by one listing"])
+def test_a_folder_that_may_not_be_read_holds_back_its_own_partition_alone(
+    tmp_path, server, number: int
+) -> None:
+    days = [Partition.parse(f"2026-03-{day:02}", Grain.DAY) for day in range(1, number + 1)]
+    partitions = {(ZIPS, day): [server.has(listed(b"x", id_=str(day)), b"x")] for day in days}
+    store = Unreadable(LocalFileSystem(), str(tmp_path))
+    with pytest.raises(PartlyLanded, match="may not read that") as caught:
+        Landing(store, server.fetch, Retry(Event()), workers=4).land(partitions)
+    assert [*caught.value.failures] == [f"{FOLDER}/_manifest.json"]
+    assert len(list(tmp_path.rglob("_manifest.json"))) == number - 1
+
+
+def test_a_folder_that_may_not_be_read_leaves_the_others_in_the_inventory(tmp_path, server) -> None:
+    """What it holds is not known; that is something else than nothing."""
+    days = [Partition.parse(f"2026-03-0{day}", Grain.DAY) for day in (2, 3)]
+    file = server.has(listed(b"x"), b"x")
+    Landing(Store.at(tmp_path), server.fetch, Retry(Event()), workers=1).land(
+        {(ZIPS, day): [file] for day in days}
+    )
+    inventory = Inventory(Unreadable(LocalFileSystem(), str(tmp_path)), Retry(Event()))
+    inventory.look("cdr_compressed")
+    held = [inventory.held(folder_of(ZIPS, day)) for day in (DAY, *days)]
+    assert [one.whole for one in held] == [frozenset(), {"a.zip"}, {"a.zip"}]
+    assert [one.error is None for one in held] == [False, True, True]
+
+
+def test_a_report_whose_own_folder_may_not_be_read_cannot_be_looked_at(tmp_path) -> None:
+    (tmp_path / "cdr_compressed").touch()
+    with pytest.raises(DestinationUnusable, match=r"cannot list .*check that the destination exists"):
+        Inventory(Store.at(tmp_path), Retry(Event())).look("cdr_compressed")
 
 
 def test_an_object_that_vanishes_after_it_was_listed_is_downloaded(tmp_path, server, land) -> None:
