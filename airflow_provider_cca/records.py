@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 
@@ -89,10 +90,12 @@ class Records:
 
     def write(self, plan: Plan, ours: Sequence[LandedFile]) -> tuple[str, tuple[LandedFile, ...]]:
         """Write our entries, and those that another task has put there since we looked; where, and all."""
+        # Tried again as a whole, under the folder's lock: what it reads is not tried again within that.
+        merge = partial(Records(self.store, replace(self.retry, attempts=1))._merge, plan, ours)
         with self.store.lock(plan.folder):
-            written = self.retry.call(partial(self._merge, plan, ours))
+            written = self.retry.call(merge)
             if written[0] == STRAYS_NAME and self._is_finished(plan.folder):
-                return self.retry.call(partial(self._merge, plan, ours))
+                return self.retry.call(merge)
         return written
 
     def _is_finished(self, folder: str) -> bool:

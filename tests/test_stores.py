@@ -319,6 +319,24 @@ def _landing_by_proxy(prefix: str, server: Server) -> Landing:
     return Landing(store, server.fetch, Retry(Event()), workers=4)
 
 
+def test_a_manifest_that_cannot_be_merged_is_read_six_times(s3_proxy, new_prefix, server, waits) -> None:
+    """Not six times for each of six attempts, while others wait for the folder."""
+    one, two = (server.has(listed(b"x", name, name), b"x") for name in ("a.zip", "b.zip"))
+    landing = _landing_by_proxy(new_prefix(), server)
+    landing.land({(ZIPS, DAY): [one]})
+
+    def fail(line: str) -> None:
+        if line.startswith("PUT") and line.endswith("b.zip"):
+            s3_proxy.forget()
+            s3_proxy.faults.append(StoreFault(f"GET .*{MANIFEST_NAME}", 503, "SlowDown", times=None))
+
+    s3_proxy.before = fail
+    with pytest.raises(PartlyLanded, match="SlowDown"):
+        landing.land({(ZIPS, DAY): [one, two]})
+    assert sum(line.endswith(MANIFEST_NAME) for line in s3_proxy.log) == 6
+    assert len(waits) == 5
+
+
 def test_a_store_that_is_down_is_not_tried_partition_by_partition(
     s3_proxy, new_prefix, server, waits
 ) -> None:
