@@ -113,8 +113,9 @@ class Records:
             theirs, strays = strays, {}
         said, true = strays | theirs, {}
         for one in ours:
-            doubtful = self._is_doubtful(plan, one, objects.get(one.key), _written(objects))
-            true[one.key] = self._true(plan, one, said.get(one.key), doubtful=doubtful)
+            entry = said.get(one.key)
+            doubtful = self._is_doubtful(plan, one, entry, objects.get(one.key), _written(objects))
+            true[one.key] = self._true(plan, one, entry, doubtful=doubtful)
         others = [e for e in theirs.values() if e.key not in true and plan.keeps(e, present)]
         others += [
             e for e in strays.values() if not {e.key} & {*true, *theirs} and self._is_there(plan, e, present)
@@ -165,17 +166,27 @@ class Records:
             return theirs
         return ours if content == ours.md5 and _same_file(theirs or ours, ours) else None
 
-    def _is_doubtful(self, plan: Plan, ours: LandedFile, found: StoredObject | None, written: float) -> bool:
+    def _is_doubtful(
+        self,
+        plan: Plan,
+        ours: LandedFile,
+        theirs: LandedFile | None,
+        found: StoredObject | None,
+        written: float,
+    ) -> bool:
         """Whether another task may have written over an object without saying so: it may have failed since.
 
-        :param written: When the manifest that is there was written; it vouches for what we did not land.
+        :param written: When the manifest that is there was written; it vouches for what we did not land, as
+            long as it says so.
         """
         if not plan.whole and ours.key not in plan.keys:
             return False  # it stays named, whatever became of it
         if found is None or found.size != ours.size:
             return self.store.at_once
-        seen = plan.seen.get(ours.key)
-        return found.may_differ(ours.md5, seen) if seen else found.is_doubtful(ours.md5, written)
+        if seen := plan.seen.get(ours.key):
+            return found.may_differ(ours.md5, seen)
+        vouched = theirs is not None and theirs.md5 == ours.md5
+        return found.is_doubtful(ours.md5, written if vouched else 0.0)
 
 
 def _written(objects: Mapping[str, StoredObject]) -> float:

@@ -481,6 +481,22 @@ def test_a_manifest_that_is_written_when_tasks_clash_names_what_is_there(place, 
     assert named == stored == {"c.zip": third.md5}
 
 
+def test_what_another_task_has_taken_from_the_manifest_is_not_named_again(place, server) -> None:
+    """It found there what it had written itself, and said so by a manifest that is newer than both."""
+    land(place, server, server.has(OLD, b"old"))
+    before = json.loads(place.objects()[MANIFEST])
+
+    def fetch(file: RemoteFile) -> Iterator[bytes]:
+        place.store.write(f"{FOLDER}/a.zip", b"new")
+        place.store.write(MANIFEST, json.dumps({**before, "files": []}).encode())
+        yield b"late"
+
+    landing = Landing(place.store, fetch, Retry(Event(), attempts=1), workers=1)
+    with pytest.raises(PartlyLanded, match=r"something else at .*a\.zip"):
+        landing.land({(ZIPS, DAY): [LATE]})
+    assert named_and_stored(place)[0] == {}
+
+
 @pytest.mark.parametrize(("number", "first", "again"), [(0, 3, 2), (1, 4, 2), (3, 6, 2)])
 def test_a_partition_costs_s3_few_requests(s3_proxy, new_prefix, server, number, first, again) -> None:
     """A listing, the files, and the manifest after another listing; no content is read."""
