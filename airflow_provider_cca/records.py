@@ -111,11 +111,8 @@ class Records:
         theirs = {entry.key: entry for entry in manifest.files} if manifest else {}
         if record == STRAYS_NAME:
             theirs, strays = strays, {}
-        said, true = strays | theirs, {}
-        for one in ours:
-            entry = said.get(one.key)
-            doubtful = self._is_doubtful(plan, one, entry, objects.get(one.key), _written(objects))
-            true[one.key] = self._true(plan, one, entry, doubtful=doubtful)
+        said = strays | theirs
+        true = {one.key: self._true(plan, one, said.get(one.key), objects) for one in ours}
         others = [e for e in theirs.values() if e.key not in true and plan.keeps(e, present)]
         others += [
             e for e in strays.values() if not {e.key} & {*true, *theirs} and self._is_there(plan, e, present)
@@ -150,7 +147,7 @@ class Records:
         self.store.replace(f"{plan.folder}/{record}", content, before)
 
     def _true(
-        self, plan: Plan, ours: LandedFile, theirs: LandedFile | None, *, doubtful: bool
+        self, plan: Plan, ours: LandedFile, theirs: LandedFile | None, objects: Mapping[str, StoredObject]
     ) -> LandedFile | None:
         """Our entry, or the one of another task that has landed another version of the file at its key since
         we looked: whichever says what the store holds. None when neither does.
@@ -159,7 +156,7 @@ class Records:
         neither must claim what the other has written over. The next landing chooses another key.
         """
         news = theirs not in (None, plan.recorded.get(ours.key)) and not _same_content(theirs, ours)
-        if not news and not doubtful:
+        if not news and not self._is_doubtful(plan, ours, theirs, objects):
             return ours
         content = self._content(f"{plan.folder}/{ours.key}")
         if theirs and content == theirs.md5:
@@ -167,18 +164,13 @@ class Records:
         return ours if content == ours.md5 and _same_file(theirs or ours, ours) else None
 
     def _is_doubtful(
-        self,
-        plan: Plan,
-        ours: LandedFile,
-        theirs: LandedFile | None,
-        found: StoredObject | None,
-        written: float,
+        self, plan: Plan, ours: LandedFile, theirs: LandedFile | None, objects: Mapping[str, StoredObject]
     ) -> bool:
         """Whether another task may have written over an object without saying so: it may have failed since.
 
-        :param written: When the manifest that is there was written; it vouches for what we did not land, as
-            long as it says so.
+        What we have not landed is vouched for by the manifest that is there, as long as it says the same.
         """
+        found = objects.get(ours.key)
         if not plan.whole and ours.key not in plan.keys:
             return False  # it stays named, whatever became of it
         if found is None or found.size != ours.size:
@@ -186,7 +178,7 @@ class Records:
         if seen := plan.seen.get(ours.key):
             return found.may_differ(ours.md5, seen)
         vouched = theirs is not None and theirs.md5 == ours.md5
-        return found.is_doubtful(ours.md5, written if vouched else 0.0)
+        return found.is_doubtful(ours.md5, _written(objects) if vouched else 0.0)
 
 
 def _written(objects: Mapping[str, StoredObject]) -> float:
