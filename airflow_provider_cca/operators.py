@@ -123,7 +123,7 @@ class CcaDownloadFilesOperator(CcaLandingOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         with self.connected() as client:
-            landed = self.land(client, by_partition(self._parsed(self.files)))
+            landed = self.land(client, by_partition(self._parsed(self.files)), whole=False)
         self.announce(context, landed)
         return summary(landed)
 

@@ -190,6 +190,18 @@ def test_files_that_are_listed_can_be_landed_in_another_task(sim, run, day, tmp_
     assert landed(tmp_path) == {(files[0]["name"], files[0]["md5"])}
 
 
+@pytest.mark.cca_simulator(days=10, files_per_day=3, recovered=False)
+def test_a_part_of_a_list_leaves_named_what_has_gone_from_the_store(sim, run, day, tmp_path) -> None:
+    files = run(CcaListFilesOperator(task_id="l", report="cdr_compressed", partition=day))
+    run(CcaToObjectStorageOperator(task_id="t", report="cdr_compressed", destination=str(tmp_path)), day)
+    folder = tmp_path / f"cdr_compressed/creation_date={day}"
+    before = named(folder / "_manifest.json")
+    next(path for path in folder.iterdir() if md5(path.read_bytes()).hexdigest() == files[0]["md5"]).unlink()
+    run(CcaDownloadFilesOperator(task_id="d", files=files[1:], destination=str(tmp_path)))
+    assert files[0]["md5"] in before
+    assert named(folder / "_manifest.json") == before
+
+
 @pytest.mark.parametrize("files", ["no list", 7, {"id": "1"}, [{"id": "1"}]])
 def test_files_that_are_no_list_of_files_are_refused(sim, run, tmp_path, files) -> None:
     """While the DAG is parsed, or at run time when they come from elsewhere."""
