@@ -173,7 +173,7 @@ class Archive:
             yield
         except CcaError:
             raise
-        except NotImplementedError as error:
+        except NotImplementedError as error:  # as zipfile says of a compression or an encryption beyond it
             raise UnsupportedArchive(f"{self._about(member)} cannot be unpacked ({error})") from error
         except Exception as error:
             raise DamagedArchive(

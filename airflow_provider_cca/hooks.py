@@ -69,7 +69,7 @@ class CcaHook(BaseHook):
 
     def _client(self, connection: Connection, mask: Callable[[Any], None]) -> CcaClient:
         try:
-            return _client(connection, self.attempts, mask)
+            return client_of(connection, self.attempts, mask)
         except InvalidConnection as error:
             raise InvalidConnection(f"connection {self.cca_conn_id!r}: {error}") from error
 
@@ -85,7 +85,7 @@ class CcaHook(BaseHook):
         """
         try:
             # Not get_conn: the form tests under an id that it has made up, which should be in no message.
-            with _client(self._connection(), 1, mask_secret) as client:
+            with client_of(self._connection(), 1, mask_secret) as client:
                 try:
                     client.session.log_in_anew()
                     total, site = client.first_site()
@@ -110,7 +110,11 @@ class CcaHook(BaseHook):
             ) from error
 
 
-def _client(connection: Connection, attempts: int, mask: Callable[[Any], None]) -> CcaClient:
+def client_of(connection: Connection, attempts: int, mask: Callable[[Any], None]) -> CcaClient:
+    """Raises InvalidConnection, which does not name the connection.
+
+    :param mask: Is told every secret, the token with each login.
+    """
     # requests is half of what importing this package would cost each parse of a DAG file.
     from airflow_provider_cca.client import CcaClient
 

@@ -14,8 +14,8 @@ from enum import StrEnum
 from airflow_provider_cca.coverage import Held
 from airflow_provider_cca.entries import StoredObject
 from airflow_provider_cca.errors import CcaError, Closed, DestinationUnusable
-from airflow_provider_cca.keys import manifest_in
-from airflow_provider_cca.manifest import MANIFEST_NAME, LandedFile, Manifest
+from airflow_provider_cca.manifest import MANIFEST_NAME, LandedFile
+from airflow_provider_cca.records import Records
 from airflow_provider_cca.retry import Retry
 from airflow_provider_cca.store import Store
 
@@ -45,6 +45,7 @@ class Inventory:
         self, store: Store, retry: Retry, verify: Verify = Verify.CHANGED, doubted: Collection[str] = ()
     ) -> None:
         self.store, self.retry, self.verify, self.doubted = store, retry, verify, doubted
+        self.records = Records(store, retry)
         self._folders: dict[str, Mapping[str, StoredObject]] = {}
         self._apart: list[str] = []
         self._changed: set[tuple[str, str]] = set()
@@ -93,7 +94,7 @@ class Inventory:
         if folder not in self._folders and folder.startswith((*self._apart,)):
             self._folders[folder] = self._listed(folder).get(folder, {})
         objects = self._folders.get(folder, {})
-        manifest = self._manifest(folder) if MANIFEST_NAME in objects else None
+        manifest = self.records.manifest(folder) if MANIFEST_NAME in objects else None
         if manifest is None:
             return Held()
         written = objects[MANIFEST_NAME].modified
@@ -103,20 +104,6 @@ class Inventory:
     def trust(self, folder: str) -> None:
         """Forget what had changed there: a landing has put it right since."""
         self._changed = {(inside, key) for inside, key in self._changed if inside != folder}
-
-    def _manifest(self, folder: str) -> Manifest | None:
-        try:
-            content = self.retry.call(lambda: self.store.read(f"{folder}/{MANIFEST_NAME}"))
-        except DestinationUnusable:
-            # What cannot be read is not damaged, and not missing either.
-            if MANIFEST_NAME in self.retry.call(lambda: self.store.sizes(folder)):
-                raise
-            return None  # gone since it was listed
-        try:
-            return manifest_in(folder, content)
-        except ValueError as error:
-            log.warning("The manifest of %s cannot be used: %s", folder, error)
-            return None
 
     def _is_whole(self, folder: str, entry: LandedFile, written: float) -> bool:
         found = self._folders[folder].get(entry.key)

@@ -56,14 +56,16 @@ class Records:
         """The manifest of a folder, and the sizes of what is there, unless that is known."""
         if present is None:
             present = self.retry.call(lambda: self.store.sizes(folder))
-        return (self._manifest(folder) if MANIFEST_NAME in present else None), present
+        return (self.manifest(folder) if MANIFEST_NAME in present else None), present
 
     def strays(self, folder: str, present: Mapping[str, int]) -> tuple[LandedFile, ...]:
         """What was landed in a folder while nobody asked for its partition; nothing in an emptied record."""
-        record = self._manifest(folder, STRAYS_NAME) if present.get(STRAYS_NAME) else None
+        record = self.manifest(folder, STRAYS_NAME) if present.get(STRAYS_NAME) else None
         return record.files if record else ()
 
-    def _manifest(self, folder: str, name: str = MANIFEST_NAME) -> Manifest | None:
+    def manifest(self, folder: str, name: str = MANIFEST_NAME) -> Manifest | None:
+        """None when it is damaged, or gone since it was listed; raises DestinationUnusable when it cannot be
+        read."""
         try:
             content = self.retry.call(lambda: self.store.read(f"{folder}/{name}"))
         except DestinationUnusable:
@@ -74,7 +76,7 @@ class Records:
         try:
             return manifest_in(folder, content)
         except ValueError as error:
-            log.warning("%s/%s is damaged and will be written anew: %s", folder, name, error)
+            log.warning("%s/%s is damaged and counts as none: %s", folder, name, error)
             return None
 
     def holds(self, key: str, md5: str) -> bool:

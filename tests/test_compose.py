@@ -260,7 +260,7 @@ def test_image_and_dockerfile_name_the_airflow_that_is_tested():
 def test_docker_compose_reads_the_file_as_we_do(profiles, env, env_file):
     command = compose_file.compose_command()
     if command is None:
-        pytest.skip("docker compose 2 is not installed")
+        pytest.skip("docker compose 2 is not installed: .ci/compose fetches it, where it can be had")
     options = [f"--profile={profile}" for profile in profiles]
     files = ["--file", str(compose_file.FILE), "--env-file", str(env_file)]
     # Its own variables, such as the executor, would win over the file's.

@@ -84,6 +84,13 @@ def spoil(path: Path) -> None:
     path.write_bytes(bytes(255 - byte for byte in path.read_bytes()))
 
 
+def spoil_in_secret(path: Path) -> None:
+    """The same, and its time says nothing of it."""
+    times = path.stat()
+    spoil(path)
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
 def without_snapshot(root: Path) -> dict[str, bytes]:
     return {name: body for name, body in tree(root).items() if name != "_coverage.json"}
 
@@ -229,10 +236,7 @@ def test_a_change_that_left_the_time_alone_is_found_when_content_is_read(
     sim: Simulator, reconcile: Reconcile, day: str, tmp_path: Path
 ) -> None:
     reconcile()
-    path = objects(folder(tmp_path, day))[0]
-    times = path.stat()
-    spoil(path)
-    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    spoil_in_secret(objects(folder(tmp_path, day))[0])
     assert reconcile()["downloaded"] == 0
     assert reconcile(verify="content")["downloaded"] == 1
 
@@ -847,10 +851,7 @@ def test_a_change_that_was_found_and_not_healed_is_found_again_by_a_run_that_loo
     sim: Simulator, reconcile: Reconcile, day: str, tmp_path: Path
 ) -> None:
     reconcile()
-    path = objects(folder(tmp_path, day))[0]
-    times = path.stat()
-    spoil(path)
-    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    spoil_in_secret(objects(folder(tmp_path, day))[0])
     assert reconcile(verify="content", dry_run=True)["still_missing"] == 1
     assert reconcile()["downloaded"] == 1
 
