@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+# The public one tells the supervisor too. Asked by a thread, the triggerers of Airflow 3.1 to 3.2.1 mix up
+# its answers, and all triggers end. This one masks in the process that asks, which is the one that logs.
+from airflow.sdk._shared.secrets_masker import mask_secret as mask_in_trigger
+
 if TYPE_CHECKING:
     from airflow.sdk.configuration import conf
     from airflow.sdk.exceptions import AirflowFailException, AirflowNotFoundException, AirflowSkipException
-    from airflow.sdk.log import mask_secret as mask_in_trigger
 else:
     try:
         from airflow.sdk.configuration import conf
-        from airflow.sdk.log import mask_secret as mask_in_trigger
     except ImportError:  # Airflow 3.1
         from airflow.configuration import conf
-
-        # The other one tells the triggerer's supervisor too, and its answers to two threads get mixed up:
-        # then all triggers end. This one masks in the process that asks, which is the one that logs.
-        from airflow.sdk._shared.secrets_masker import mask_secret as mask_in_trigger
     try:
         from airflow.sdk.exceptions import (
             AirflowFailException,

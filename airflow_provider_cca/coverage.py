@@ -7,7 +7,7 @@ as after its 365 days; when its object is gone as well, it is lost.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
@@ -47,6 +47,7 @@ class Coverage:
     :param files: Files known of, from the server's listing, the manifest, or an earlier look.
     :param landed: Those of them that have landed.
     :param lost: Those of them that can no longer be had.
+    :param lost_files: Id and bytes of the lost ones of which more than their number is known.
     :param expires_on: Day (UTC) on which the first file that has not landed vanishes, else the first of all;
         None when nothing is known of any.
     """
@@ -60,21 +61,28 @@ class Coverage:
     bytes: int = 0
     landed_bytes: int = 0
     expires_on: date | None = None
+    lost_files: tuple[tuple[str, int], ...] = ()
 
     @property
     def missing(self) -> int:
         """Files that have not landed, and can."""
         return self.files - self.landed - self.lost
 
-    def covered_by(self, files: int, size: int) -> bool:
-        """Whether so many files, of so many bytes together, must hold what was lost.
+    @property
+    def lost_unnamed(self) -> int:
+        """Lost files of which only the number is known, since they vanished between two looks."""
+        return self.lost - len(self.lost_files)
 
-        Nobody knows the lost ones by name. Files that are new, as recovered ones, do not make up for them:
-        only the same files do, or so many that the lost ones would be among them though as many were new.
+    def is_closed_by(self, files: Mapping[str, int]) -> bool:
+        """Whether these, bytes by id, are all that there was: new files do not make up for lost ones.
+
+        Of lost ones without names that is told by the sum of bytes, or by so many files that the lost ones
+        would be among them though as many were new.
         """
-        if not self.lost:
-            return files >= self.files
-        return (files, size) == (self.files, self.bytes) or files >= self.files + self.lost
+        if not all(id_ in files for id_, _ in self.lost_files):
+            return False
+        alike = (len(files), sum(files.values())) == (self.files, self.bytes)
+        return alike or len(files) >= self.files + self.lost_unnamed
 
     def days_left(self, today: date) -> int | None:
         """Whole days until `expires_on`; None when there is nothing to be had."""
@@ -109,6 +117,7 @@ class Held:
 
 
 class _File(NamedTuple):
+    id: str
     size: int
     landed: bool
     lost: bool
@@ -150,9 +159,10 @@ class Comparison:
             bytes=sum(f.size for f in files),
             landed_bytes=sum(f.size for f in files if f.landed),
             expires_on=_first_expiry(files),
+            lost_files=tuple((f.id, f.size) for f in files if f.lost),
         )
         if before:
-            found = self._remembering(found, before)
+            found = self._remembering(found, before, {f.id: f.size for f in files})
         return replace(found, state=self._state(found))
 
     def needs_landing(self) -> bool:
@@ -194,33 +204,38 @@ class Comparison:
     def _files(self) -> Iterator[_File]:
         for (file, _), landed in self._pairs:
             lost = not landed and file in self.refused
-            yield _File(file.size, landed, lost, (file.expires_on or file.created_on + RETENTION).date())
+            yield _File(
+                file.id, file.size, landed, lost, (file.expires_on or file.created_on + RETENTION).date()
+            )
         listed = {key for (_, key), _ in self._pairs}
         for entry in self.held.files:
             if entry.key not in listed:
                 whole = entry.key in self.held.whole
                 gone = not whole and self.listed is not None
-                yield _File(entry.size, whole, gone, _expiry(entry))
+                yield _File(entry.id, entry.size, whole, gone, _expiry(entry))
 
-    def _remembering(self, found: Coverage, before: Coverage) -> Coverage:
-        """With the files that an earlier look knew of, and neither server nor manifest names any more."""
-        unnamed = max(before.files - found.files, 0)
-        lost = 0 if before.covered_by(found.files, found.bytes) else max(before.lost - found.lost, 0)
-        if self.listed is None:
-            hidden = max(unnamed, lost)
-        elif self.partition.fading(self.now):
-            hidden = lost = max(unnamed, lost)
-        else:
-            # The server may take files back; what was lost stays so.
-            hidden = lost
-        if not hidden:
+    def _remembering(self, found: Coverage, before: Coverage, named: Mapping[str, int]) -> Coverage:
+        """With the files that an earlier look knew of, and neither server nor manifest names any more.
+
+        :param named: Bytes by id of all that they name. Those of a loss among them have been judged anew.
+        """
+        gone = tuple(one for one in before.lost_files if one[0] not in named)
+        before = _without(before, gone)
+        lost = 0 if before.is_closed_by(named) else before.lost_unnamed
+        hidden = max(before.files - found.files, lost)
+        if self.listed is not None:
+            # The server may take files back in time; what was lost stays so.
+            hidden = lost = hidden if self.partition.fading(self.now) else lost
+        if not gone and not hidden:
             return found
+        size = max(before.bytes, found.bytes + _unnamed_bytes(before)) if hidden else found.bytes
         return replace(
             found,
-            files=found.files + hidden,
-            lost=found.lost + lost,
-            bytes=max(before.bytes, found.bytes + _lost_bytes(found, before)),
+            files=found.files + hidden + len(gone),
+            lost=found.lost + lost + len(gone),
+            bytes=size + sum(size for _, size in gone),
             expires_on=found.expires_on if found.missing else before.expires_on,
+            lost_files=(*found.lost_files, *gone),
         )
 
     def _state(self, found: Coverage) -> State:
@@ -276,9 +291,19 @@ def _worst(states: set[State], landed: int) -> State:
     return next(state for state in order if state in states)
 
 
-def _lost_bytes(found: Coverage, before: Coverage) -> int:
-    """Of lost files that are not named any more, where the earlier look tells them from others."""
-    return 0 if before.missing or found.lost else before.bytes - before.landed_bytes
+def _without(one: Coverage, lost_files: Sequence[tuple[str, int]]) -> Coverage:
+    return replace(
+        one,
+        files=one.files - len(lost_files),
+        lost=one.lost - len(lost_files),
+        bytes=one.bytes - sum(size for _, size in lost_files),
+        lost_files=tuple(file for file in one.lost_files if file not in lost_files),
+    )
+
+
+def _unnamed_bytes(one: Coverage) -> int:
+    """Of its lost files without names, where they can be told from those that are missing."""
+    return 0 if one.missing else one.bytes - one.landed_bytes - sum(size for _, size in one.lost_files)
 
 
 def _first_expiry(files: Sequence[_File]) -> date | None:

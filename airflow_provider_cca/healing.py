@@ -20,6 +20,7 @@ from airflow_provider_cca.errors import (
     CcaError,
     Closed,
     FileExpired,
+    StoreError,
 )
 from airflow_provider_cca.inventory import Inventory
 from airflow_provider_cca.keys import folder_of
@@ -135,19 +136,18 @@ class Healing:
         """Gaps outside of this look that the store has no more.
 
         Another task has landed their files meanwhile, or somebody has put them back with their manifests.
-        None of the rest when the store does not let itself be read: they stay known, and can wait.
+        None of the rest when the store fails: they stay known, and can wait.
         """
         gaps = [gap for place, gap in self.before.gaps.items() if place not in self.coverages]
-        unreadable = Event()
+        down = Event()
 
         def is_whole(gap: Coverage) -> bool:
-            if unreadable.is_set():
+            if down.is_set():
                 return False
             held = self.inventory.held(folder_of(gap.scope, gap.partition))
-            if held.error:
-                unreadable.set()
-            whole = [entry.size for entry in held.files if entry.key in held.whole]
-            return gap.aged(self.now.date()).covered_by(len(whole), sum(whole))
+            if isinstance(held.error, StoreError):
+                down.set()
+            return gap.is_closed_by({entry.id: entry.size for entry in held.files if entry.key in held.whole})
 
         with ThreadPoolExecutor(self.workers, thread_name_prefix="cca-inventory") as pool:
             return [gap for gap, whole in zip(gaps, pool.map(is_whole, gaps), strict=True) if whole]
@@ -155,7 +155,7 @@ class Healing:
     def without(self, back: Iterable[Coverage], before: Snapshot) -> Snapshot:
         """What was known, without gaps that came back, unless another run has found otherwise meanwhile."""
         whole = [
-            replace(gap, state=State.LANDED, landed=gap.files, lost=0, landed_bytes=gap.bytes)
+            replace(gap, state=State.LANDED, landed=gap.files, lost=0, landed_bytes=gap.bytes, lost_files=())
             for gap in back
             if before.gaps.get((gap.scope, gap.partition)) == gap
         ]
@@ -192,7 +192,11 @@ class Healing:
             if held.error:
                 self.failures[f"{window.scope} {partition} in the store"] = held.error
                 listed = None
-            refused = self._refused_before(window.scope, partition, listed or ())
+            if partition not in asked:
+                # Nothing remembers that this was tried in vain.
+                refused = _downloaded_too_often(listed or ())
+            else:
+                refused = self._refused_before(window.scope, partition, listed or ())
             one = Comparison(window.scope, partition, listed, held, self.now, refused)
             if partition in asked:
                 self._judge(one)
@@ -206,7 +210,7 @@ class Healing:
         before = self.before.gaps.get((scope, partition))
         if not before or not before.lost:
             return frozenset()
-        return frozenset(file for file in files if file.download_attempts >= MAX_DOWNLOAD_ATTEMPTS)
+        return _downloaded_too_often(files)
 
     def _judge(self, one: Comparison) -> None:
         place = one.scope, one.partition
@@ -248,6 +252,10 @@ class Healing:
             self.inventory.look_again(folders, pool)
             for one, held in zip(landed, pool.map(self.inventory.held, folders), strict=True):
                 self._judge(one.with_refused(refused, held))
+
+
+def _downloaded_too_often(files: Iterable[RemoteFile]) -> frozenset[RemoteFile]:
+    return frozenset(file for file in files if file.download_attempts >= MAX_DOWNLOAD_ATTEMPTS)
 
 
 def _refused(error: CcaError) -> set[str]:

@@ -60,8 +60,8 @@ class CcaHook(BaseHook):
     async def aget_conn(self) -> Callable[[], CcaClient]:
         """In a trigger: what gives the client, to be called in a thread, since a client blocks.
 
-        Airflow is asked for the connection on the event loop: asked from threads, the triggerer of Airflow
-        3.1 ends. Raises as `get_conn` does.
+        Airflow is asked for the connection on the event loop: asked from threads, the triggerers of Airflow
+        3.1 to 3.2.1 end. Raises as `get_conn` does.
         """
         with self._missing_named():
             connection = await self.aget_connection(self.cca_conn_id)

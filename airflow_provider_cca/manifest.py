@@ -72,7 +72,7 @@ class Manifest:
                 raise ValueError(f"its version is {data['version']!r}, not {VERSION}")
             return cls(
                 report=_typed(data["report"], str),
-                partition=_typed(data["partition"], dict),
+                partition={n: _typed(v, str) for n, v in _typed(data["partition"], dict).items()},
                 files=tuple(_entry(entry) for entry in _typed(data["files"], list)),
                 written_at=_typed(data["written_at"], str),
             )

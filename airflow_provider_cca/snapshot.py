@@ -255,7 +255,8 @@ def _row_dict(scope: Scope, row: Row, today: date) -> dict[str, Any]:
 
 def gap_dict(gap: Coverage, today: date) -> dict[str, Any]:
     scope = {"report": gap.scope.report.name, "site": gap.scope.site, "level": gap.scope.level}
-    return {**scope, **_facts(gap, today)}
+    files = [{"id": id_, "bytes": size} for id_, size in gap.lost_files]
+    return {**scope, **_facts(gap, today), **({"lost_files": files} if files else {})}
 
 
 def _facts(one: Coverage, today: date) -> dict[str, Any]:
@@ -300,6 +301,7 @@ def _parsed(scope: Scope, data: Mapping[str, Any]) -> Coverage:
         State(data["state"]),
         **{name: int(data[name]) for name in _FACTS},
         expires_on=date.fromisoformat(expires_on) if expires_on else None,
+        lost_files=tuple((str(one["id"]), int(one["bytes"])) for one in data.get("lost_files", ())),
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
@@ -135,10 +135,10 @@ class Unpacking:
         entries: list[LandedFile] = []
         failed = len(failures)
         written = 0
-        self._check(source, before, zips, failures)
-        if len(failures) > failed:
-            return []
+        held_back = self._check(source, before, zips, failures)
         for zip_ in zips:
+            if zip_.key in held_back:
+                continue
             with _set_aside(failures, f"{before.key}: {zip_.key}"):
                 made = before.whole(zip_)
                 if not before.has_all(zip_):
@@ -219,14 +219,17 @@ class Unpacking:
 
     def _check(
         self, source: Store, before: _Folder, zips: Sequence[LandedFile], failures: dict[str, CcaError]
-    ) -> None:
-        """Find what would fail halfway, before any zip is written over members of an older version.
+    ) -> Set[str]:
+        """Keys of revised zips that may not take the place of their older versions yet, as a zip is damaged.
 
-        The manifest that is there still names these.
+        The manifest that is there still names these, and gets no successor as long as one zip fails.
         """
         todo = [zip_ for zip_ in zips if not before.has_all(zip_)]
-        if not {zip_.key for zip_ in todo} & {_origin(entry)[0] for entry in before.entries()}:
-            return
+        unpacked = {_origin(entry)[0]: _origin(entry)[1] for entry in before.entries()}
+        revised = {zip_.key for zip_ in todo if unpacked.get(zip_.key, zip_.md5) != zip_.md5}
+        if not revised:
+            return revised
+        failed = len(failures)
         for zip_ in todo:
             with (
                 _set_aside(failures, f"{before.key}: {zip_.key}"),
@@ -236,6 +239,7 @@ class Unpacking:
                     with closing(archive.chunks(member)) as chunks:
                         for _ in chunks:
                             self._go_on()
+        return revised if len(failures) > failed else set()
 
     def _go_on(self) -> None:
         if self.retry.closed.is_set():

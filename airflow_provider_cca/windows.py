@@ -131,7 +131,9 @@ def _with_newest(ask: Ask, scope: Scope, found: Listed, newest: Sequence[Partiti
     for partition in newest:
         try:
             files += ask(scope, partition, partition)
-        except (StillProcessing, *SPOILT) as error:
+        except ALL_ALIKE:
+            raise
+        except CcaError as error:
             failures[partition] = error
     return _listed(files, failures)
 

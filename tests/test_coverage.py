@@ -18,7 +18,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from airflow_provider_cca.coverage import Comparison, Coverage, Held, State, summed
 from airflow_provider_cca.entries import stored
-from airflow_provider_cca.errors import StillProcessing
+from airflow_provider_cca.errors import ServerFault, StillProcessing
 from airflow_provider_cca.healing import Healing
 from airflow_provider_cca.inventory import Inventory, Verify
 from airflow_provider_cca.keys import folder_of
@@ -53,9 +53,13 @@ def held(*files: RemoteFile, gone: Sequence[str] = ()) -> Held:
 
 
 def cover(
-    files: Sequence[RemoteFile] | None, store: Held, day: Partition = DAY, before: Coverage | None = None
+    files: Sequence[RemoteFile] | None,
+    store: Held,
+    day: Partition = DAY,
+    before: Coverage | None = None,
+    refused: Sequence[RemoteFile] = (),
 ) -> Coverage:
-    return Comparison(ZIPS, day, files, store, NOW).coverage(before)
+    return Comparison(ZIPS, day, files, store, NOW, frozenset(refused)).coverage(before)
 
 
 A, B = file("a"), file("b")
@@ -133,6 +137,64 @@ def test_a_recovered_file_does_not_make_up_for_one_that_is_lost(fading, asked) -
         assert (before.files, before.landed, before.lost, before.bytes) == (3, 2, 1, 35)
     found = cover([a, b, new], held(a, b, new), day, before)
     assert (found.state, found.files, found.lost) == (State.LANDED, 3, 0)
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_new_files_however_many_do_not_make_up_for_one_that_is_known_to_be_lost(asked) -> None:
+    """Landing them drops it from the manifest; the coverage alone remembers it, with its bytes."""
+    a, b, *new = (file(name, size=size) for name, size in (("a", 10), ("b", 20), ("c", 3), ("d", 4)))
+    found = cover([b], held(a, b, gone=["a"]))
+    assert (found.files, found.lost, found.lost_files) == (2, 1, (("a", 10),))
+    for _ in range(2):
+        found = cover([b, *new] if asked else None, held(b, *new), DAY, found)
+        assert (found.files, found.landed, found.lost, found.bytes) == (4, 3, 1, 37)
+    found = cover([a, b, *new], held(a, b, *new), DAY, found)
+    assert (found.state, found.files, found.lost, found.lost_files) == (State.LANDED, 4, 0, ())
+
+
+def test_a_revision_of_a_file_beside_a_lost_one_leaves_one_lost_and_that_comes_back() -> None:
+    a, b = file("a", size=10), file("b", size=20)
+    found = cover([b], held(b), DAY, cover([b], held(a, b, gone=["a"])))
+    smaller = replace(b, size=1, md5="e" * 32)
+    found = cover([smaller], held(smaller), DAY, found)
+    assert (found.files, found.lost, found.bytes) == (2, 1, 11)
+    found = cover([a, smaller], held(a, smaller), DAY, found)
+    assert (found.state, found.files, found.bytes) == (State.LANDED, 2, 11)
+
+
+def test_a_refused_file_that_is_made_anew_is_lost_no_more() -> None:
+    """With other bytes, and though a new one comes at the same time."""
+    found = cover([A, B], held(B), refused=[A])
+    assert (found.state, found.lost, found.lost_files) == (State.LOST, 1, (("a", 10),))
+    anew, new = replace(A, size=11, md5="f" * 32), file("new")
+    for _ in range(2):
+        found = cover([anew, B, new], held(anew, B, new), DAY, found)
+        assert (found.state, found.files, found.lost, found.bytes) == (State.LANDED, 3, 0, 31)
+
+
+@pytest.mark.parametrize(
+    ("files", "closed"),
+    [
+        ({"a": 10, "b": 20}, True),
+        ({"a": 9, "b": 20}, True),
+        ({"x": 10, "b": 20}, False),
+        ({"a": 10}, False),
+        ({"x": 10, "y": 20, "z": 30, "b": 20}, False),
+        ({"a": 10, "b": 20, "x": 5}, True),
+    ],
+)
+def test_a_loss_whose_file_is_known_is_closed_by_that_file_alone(files, closed) -> None:
+    lost = Coverage(ZIPS, DAY, State.LOST, files=2, landed=1, lost=1, bytes=30, lost_files=(("a", 10),))
+    assert lost.is_closed_by(files) is closed
+
+
+@pytest.mark.parametrize(
+    ("files", "closed"),
+    [({"a": 10, "b": 20}, True), ({"a": 9, "b": 20}, False), ({"x": 1, "y": 2, "z": 3}, True), ({}, False)],
+)
+def test_a_loss_of_which_the_number_is_known_is_closed_by_its_bytes_or_by_many_files(files, closed) -> None:
+    lost = Coverage(ZIPS, DAY, State.LOST, files=2, landed=1, lost=1, bytes=30)
+    assert lost.is_closed_by(files) is closed
 
 
 def test_a_lost_file_that_the_server_gives_again_is_counted_once() -> None:
@@ -230,7 +292,11 @@ def test_gaps_come_nearest_deadline_first_then_what_is_lost() -> None:
 
 
 def test_a_snapshot_survives_its_json() -> None:
-    snapshot = Snapshot.of([gap(site("a")), gap(ZIPS), Coverage(ZIPS, day_before(1), State.EMPTY)])
+    lost = gap(site("b"), state=State.LOST, lost=1, lost_files=(("id", 5),))
+    snapshot = Snapshot.of([gap(site("a")), lost, gap(ZIPS), Coverage(ZIPS, day_before(1), State.EMPTY)])
+    assert [one.get("lost_files") for one in document(snapshot)["gaps"]].count(
+        [{"id": "id", "bytes": 5}]
+    ) == 1
     assert Snapshot.from_json(snapshot.to_json(NOW, "/x")) == snapshot
 
 
@@ -356,6 +422,19 @@ def test_days_still_processing_do_not_hold_back_the_others(back) -> None:
     assert set(found.failures) == set(ask.days)
     assert set(found.files) == {day_before(n) for n in range(365)} - set(ask.days)
     assert len(ask.asked) <= 8
+
+
+def test_a_newest_date_that_fails_when_asked_alone_does_not_hold_back_the_others() -> None:
+    ask = Processing(day_before(0))
+
+    def busy(scope: Scope, first: Partition, last: Partition) -> list[RemoteFile]:
+        if first == last == day_before(0):
+            raise ServerFault("503")
+        return ask(scope, first, last)
+
+    found = listed(busy, Window(ZIPS, day_before(3), day_before(0)))
+    assert {day: type(error) for day, error in found.failures.items()} == {day_before(0): ServerFault}
+    assert set(found.files) == {day_before(n) for n in (1, 2, 3)}
 
 
 @pytest.mark.parametrize("days", [1, 3, 30])

@@ -703,6 +703,22 @@ def test_a_damaged_zip_keeps_a_revised_one_beside_it_from_being_written_over(sto
     assert unpacked(store) == before
 
 
+def test_a_damaged_zip_holds_back_no_other_that_is_not_revised(store, tmp_path) -> None:
+    """What was deleted of one is made again, and a new one is unpacked: only revising loses something."""
+    a, b = zipped(("x.csv", CSV)), zipped(("y.csv", b"b,c\n1,2\n"))
+    put(store, a=a, b=b)
+    unpack(store)
+    (tmp_path / CSVS / "x.csv.gz").unlink()
+    put(store, a=a, b=b, c=b"no zip at all", d=zipped(("z.csv", CSV)))
+    with pytest.raises(DamagedArchive):
+        unpack(store)
+    assert {key for key in tree(tmp_path / CSVS) if key.endswith(".gz")} == {
+        "x.csv.gz",
+        "y.csv.gz",
+        "z.csv.gz",
+    }
+
+
 def test_a_manifest_that_was_copied_from_another_date_is_not_unpacked(store) -> None:
     put(store, "cdr_compressed/creation_date=2026-03-02", a=zipped(("one.csv", CSV)))
     with pytest.raises(NotLanded, match="2026-03-01"):

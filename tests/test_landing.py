@@ -382,6 +382,24 @@ def test_a_part_of_a_partition_leaves_named_what_is_gone_from_the_store(
     assert land(listed(b"own"), listed(b"other", "c.zip", "3")).downloaded == 1
 
 
+def test_a_part_of_a_partition_does_not_name_what_another_task_has_found_to_be_gone(
+    tmp_path, server, land
+) -> None:
+    """It was known when the part began; the whole date lands meanwhile, without it."""
+    other = server.has(listed(b"other", "b.zip", "2"), b"other")
+    part = server.has(listed(b"part", "c.zip", "3"), b"part")
+    land(server.has(listed(b"gone", "a.zip", "1"), b"gone"), other)
+    (tmp_path / FOLDER / "a.zip").unlink()
+
+    def fetch(file: RemoteFile) -> Iterator[bytes]:
+        land(other)
+        yield from server.fetch(file)
+
+    landing = Landing(Store.at(tmp_path), fetch, Retry(Event()), workers=1)
+    landing.land({(ZIPS, DAY): [part]}, whole=False)
+    assert [f["key"] for f in manifest(tmp_path)["files"]] == ["b.zip", "c.zip"]
+
+
 def test_a_revised_file_takes_the_place_of_its_old_version(tmp_path, server, land) -> None:
     land(server.has(listed(b"first"), b"first"))
     assert land(server.has(listed(b"again"), b"again")).downloaded == 1

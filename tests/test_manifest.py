@@ -91,6 +91,12 @@ def test_a_field_of_another_type_is_damage(name, value):
         read(**{name: value})
 
 
+@pytest.mark.parametrize("value", [None, 5, ["a"], {"site": "a"}])
+def test_a_partition_whose_values_are_no_texts_is_damage(value):
+    with pytest.raises(ValueError, match="no manifest"):
+        read(partition={"creation_date": "2026-03-01", "site": value})
+
+
 @pytest.mark.parametrize("files", ["", {}, "files"])
 def test_files_that_are_no_list_are_damage(files):
     with pytest.raises(ValueError, match="no manifest"):

@@ -21,6 +21,7 @@ from test_assets import Events
 from airflow_provider_cca.assets import cca_landings
 from airflow_provider_cca.compat import AirflowFailException
 from airflow_provider_cca.errors import (
+    DestinationUnusable,
     ExpiresSoon,
     InvalidArgument,
     NotLanded,
@@ -448,12 +449,17 @@ def test_what_was_lost_and_is_put_back_with_its_manifest_is_lost_no_more(
 
 
 @pytest.mark.cca_simulator(days=12, recovered=False)
+@pytest.mark.parametrize("named", [True, False])
 def test_another_file_in_the_place_of_a_lost_one_does_not_hide_the_loss(
-    sim: Simulator, reconcile: Reconcile, tmp_path: Path
+    sim: Simulator, reconcile: Reconcile, tmp_path: Path, named: bool
 ) -> None:
+    """By its id, where that is known, else by its bytes."""
     reconcile(lookback_days=9)
     gap = lost_gap(sim, ZIPS)
-    gap["bytes"] += 1
+    if named:
+        gap["lost_files"] = [{"id": "another", "bytes": gap["bytes"]}]
+    else:
+        gap["bytes"] += 1
     (tmp_path / "_coverage.json").write_text(json.dumps({**snapshot(tmp_path), "gaps": [gap]}))
     put_back = shutil.copytree(folder(tmp_path, ago(3)), folder(tmp_path, ago(400)))
     manifest = (put_back / MANIFEST_NAME).read_text()
@@ -462,6 +468,31 @@ def test_another_file_in_the_place_of_a_lost_one_does_not_hide_the_loss(
     )
     reconcile(lookback_days=9)
     assert snapshot(tmp_path)["gaps"] == [gap]
+
+
+@pytest.mark.cca_simulator(days=12, recovered=False)
+def test_a_folder_that_may_not_be_read_leaves_no_other_loss_open(
+    sim: Simulator, reconcile: Reconcile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of sixty dates that were lost and put back, each outside the window."""
+    reconcile(lookback_days=9)
+    gaps = [lost_gap(sim, ZIPS, back=back) for back in range(400, 460)]
+    (tmp_path / "_coverage.json").write_text(json.dumps({**snapshot(tmp_path), "gaps": gaps}))
+    for gap in gaps:
+        put_back = shutil.copytree(folder(tmp_path, ago(3)), folder(tmp_path, gap["partition"]))
+        manifest = json.loads((put_back / MANIFEST_NAME).read_bytes())
+        manifest["partition"] = {"creation_date": gap["partition"]}
+        (put_back / MANIFEST_NAME).write_text(json.dumps(manifest))
+    read = LocalStore.read
+
+    def refused(self: LocalStore, key: str) -> bytes:
+        if ago(402) in key:
+            raise DestinationUnusable("denied for this folder")
+        return read(self, key)
+
+    monkeypatch.setattr(LocalStore, "read", refused)
+    reconcile(lookback_days=9)
+    assert [gap["partition"] for gap in snapshot(tmp_path)["gaps"]] == [ago(402)]
 
 
 def many_lost(sim: Simulator, s3: Any, prefix: str) -> list[str]:
@@ -552,6 +583,19 @@ def test_a_file_of_a_year_to_come_is_landed_and_in_no_calendar(
     assert f"dates that were not looked at: {ZIPS} 9000-01-01" in caplog.text
 
 
+def redate(sim: Simulator, id_: str, day: str) -> None:
+    """From now on the server lists this file as created on another date."""
+    stamp = f"{day[5:7]}/{day[8:]}/{day[:4]}T01:00:00+0000"
+
+    def edit(asked: Any, answer: dict[str, Any]) -> dict[str, Any]:
+        for item in answer.get("items", ()):
+            if item.get("id") == id_:
+                item["createdOn"] = stamp
+        return answer
+
+    sim.edit_answer = edit
+
+
 @pytest.mark.cca_simulator(days=30, files_per_day=3, recovered=False)
 def test_a_file_of_a_date_outside_the_window_finishes_nothing_and_hides_no_gap(
     sim: Simulator, reconcile: Reconcile, tmp_path: Path
@@ -561,15 +605,7 @@ def test_a_file_of_a_date_outside_the_window_finishes_nothing_and_hides_no_gap(
     known = [gap for gap in snapshot(tmp_path)["gaps"] if gap["partition"] == ago(12)]
     assert known[0]["files"] == 3
     (stray, *_), others = sim.truth(ZIPS, ago(2), ago(2)), sim.truth(ZIPS, ago(12), ago(12))
-    month, day_of_month = ago(12)[5:7], ago(12)[8:]
-
-    def redated(asked: Any, answer: dict[str, Any]) -> dict[str, Any]:
-        for item in answer.get("items", ()):
-            if item.get("id") == stray.id:
-                item["createdOn"] = f"{month}/{day_of_month}/{ago(12)[:4]}T01:00:00+0000"
-        return answer
-
-    sim.edit_answer = redated
+    redate(sim, stray.id, ago(12))
     found = reconcile(lookback_days=5)
     assert (found["healed"], found["downloaded"]) == (6, 6 * 3)
     assert [gap for gap in snapshot(tmp_path)["gaps"] if gap["partition"] == ago(12)] == known
@@ -579,6 +615,19 @@ def test_a_file_of_a_date_outside_the_window_finishes_nothing_and_hides_no_gap(
     assert reconcile(lookback_days=15)["still_missing"] == 0
     manifest = json.loads((folder(tmp_path, ago(12)) / MANIFEST_NAME).read_bytes())
     assert {entry["md5"] for entry in manifest["files"]} == {file.md5 for file in (stray, *others)}
+
+
+@pytest.mark.cca_simulator(days=30, recovered=False)
+def test_a_file_of_a_date_outside_the_window_that_was_downloaded_too_often_fails_no_run(
+    sim: Simulator, reconcile: Reconcile, tmp_path: Path
+) -> None:
+    """Nothing would remember that it was tried in vain."""
+    (stray,) = sim.truth(ZIPS, ago(2), ago(2))
+    sim.world.attempts[stray.id] = 999
+    redate(sim, stray.id, ago(12))
+    done = reconcile(lookback_days=5)
+    assert (done["downloaded"], done["still_missing"]) == (5, 0)
+    assert not folder(tmp_path, ago(12)).exists()
 
 
 def test_reports_that_a_run_does_not_cover_stay_in_the_coverage(
