@@ -1,7 +1,7 @@
 """Authenticated GETs to a CCA server: login, connection budget, retries, errors. No Airflow.
 
-This module, `faults`, `sockets` and `client` are the only ones that know HTTP. Whatever requests or urllib3
-raises, while connecting or in the middle of a body, leaves here as one of our errors.
+This module, `faults`, `tls`, `sockets` and `client` are the only ones that know HTTP. Whatever requests or
+urllib3 raises, while connecting or in the middle of a body, leaves here as one of our errors.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import ssl
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
@@ -17,7 +16,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.cookiejar import DefaultCookiePolicy
-from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
@@ -29,7 +27,6 @@ from airflow_provider_cca.errors import (
     CcaError,
     Closed,
     HostNotAllowed,
-    InvalidConnection,
     Unauthorized,
     UnexpectedAnswer,
     UnreadableAnswer,
@@ -41,6 +38,7 @@ from airflow_provider_cca.models import RemoteFile, Token
 from airflow_provider_cca.refusals import refusal, retry_after_seconds
 from airflow_provider_cca.retry import Retry
 from airflow_provider_cca.sockets import TrackingAdapter
+from airflow_provider_cca.tls import Trust
 
 log = logging.getLogger(__name__)
 
@@ -159,12 +157,13 @@ class CcaSession:
         self._on_token = on_token or (lambda token: None)
         self._announced: Token | None = None
         self._account = _account(config)
-        self._adapter = TrackingAdapter(config.max_connections)
+        trust = Trust.of(config.verify)
+        self._adapter = TrackingAdapter(config.max_connections, trust)
         self._requests = _FollowingNothing()
         # The environment is read here, once: requests would do so at each request, and put an entry of
         # .netrc in the place of the token.
         self._requests.trust_env = False
-        self._requests.verify = _bundle(config.verify)
+        self._requests.verify = trust.verify
         self._environment_proxies: dict[str, dict[str, str]] = {}
         self._requests.mount("https://", self._adapter)
         self._requests.mount("http://", self._adapter)
@@ -366,33 +365,6 @@ class CcaSession:
             ours = Way(urlsplit(url).netloc, proxy, self.config).error(error, what)
             # The URL that cannot be used may be that of a proxy, with its password.
             raise ours from (None if isinstance(error, requests.exceptions.InvalidURL) else error)
-
-
-def _bundle(verify: bool | str) -> bool | str:
-    """What requests is to verify certificates with; raises InvalidConnection when it could not."""
-    setting = '"verify" in the connection\'s extra'
-    if verify is True:
-        name = "REQUESTS_CA_BUNDLE" if os.environ.get("REQUESTS_CA_BUNDLE") else "CURL_CA_BUNDLE"
-        verify, setting = os.environ.get(name) or True, f"{name} in the environment of this worker"
-    if isinstance(verify, str) and not Path(verify).is_dir():
-        _check_bundle(verify, setting)
-    return verify
-
-
-def _check_bundle(path: str, setting: str) -> None:
-    """Without it, each call would fail as if the host were to blame, and be tried again."""
-    try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
-    except ssl.SSLError as error:
-        raise InvalidConnection(
-            f"{setting} names {path}, which holds no certificate in the form PEM; openssl x509 -inform der "
-            "makes that of a .cer or .der"
-        ) from error
-    except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or error
-        raise InvalidConnection(
-            f"{setting} names {path}, which cannot be read on this worker ({why}): give a CA bundle that can"
-        ) from error
 
 
 def _leads_to(response: requests.Response) -> str:

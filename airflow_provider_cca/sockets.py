@@ -11,27 +11,48 @@ from weakref import WeakSet
 
 from requests.adapters import HTTPAdapter
 
+from airflow_provider_cca.tls import Trust
+
 
 class TrackingAdapter(HTTPAdapter):
     """Knows its open sockets: to end reads that other threads are blocked in, and to keep them few.
 
     Files come from several hosts, and each host has a pool of idle connections; the server counts all.
+
+    :param most: Connections that may be open at the same time.
+    :param trust: Whose certificates are accepted, from servers and from proxies.
     """
 
-    def __init__(self, most: int) -> None:
-        self.most = most
+    def __init__(self, most: int, trust: Trust) -> None:
+        self.most, self.trust = most, trust
         self.sockets: WeakSet[socket.socket] = WeakSet()
         self.interrupted = False
         self.connecting = 0
         self._lock = threading.Lock()
         super().__init__(pool_maxsize=most)
 
-    def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
-        pool: Any = super().get_connection_with_tls_context(*args, **kwargs)
+    def get_connection_with_tls_context(self, request: Any, *args: Any, **kwargs: Any) -> Any:
+        if request.url.startswith("https:"):
+            self.trust.context()  # whose errors requests would take for those of the URL
+        pool: Any = super().get_connection_with_tls_context(request, *args, **kwargs)
         if not issubclass(pool.ConnectionCls, _TrackedConnection):
             bases = (_TrackedConnection, pool.ConnectionCls)
             pool.ConnectionCls = type("TrackedConnection", bases, {"adapter": self})
         return pool
+
+    def build_connection_pool_key_attributes(self, *args: Any, **kwargs: Any) -> Any:
+        host, tls = super().build_connection_pool_key_attributes(*args, **kwargs)
+        if host["scheme"] == "https" and (context := self.trust.context()):
+            tls = {"cert_reqs": "CERT_REQUIRED", "ssl_context": context}
+        return host, tls
+
+    def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
+        """Nothing more to set: else each connection would read all certificates again."""
+
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
+        if proxy.lower().startswith("https:"):
+            kwargs["proxy_ssl_context"] = self.trust.context()
+        return super().proxy_manager_for(proxy, **kwargs)
 
     def open_sockets(self) -> list[socket.socket]:
         return [sock for sock in list(self.sockets) if sock.fileno() != -1]

@@ -73,7 +73,7 @@ def serving(status: int, body: bytes, certificate: Path | None, *, mutual: bool 
 
 
 def self_signed(folder: Path) -> Path:
-    """A certificate for 127.0.0.1 that nobody vouches for, and its key, in one PEM file."""
+    """A certificate for this machine that nobody vouches for, and its key, in one PEM file."""
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec
@@ -81,6 +81,7 @@ def self_signed(folder: Path) -> Path:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "nobody")])
     now = datetime.now(UTC)
+    addresses = [x509.IPAddress(ip_address(address)) for address in ("127.0.0.1", "127.0.0.2")]
     certificate = (
         x509.CertificateBuilder()
         .subject_name(name)
@@ -89,7 +90,7 @@ def self_signed(folder: Path) -> Path:
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(days=1))
         .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.SubjectAlternativeName(addresses), critical=False)
         .sign(key, hashes.SHA256())
     )
     file = folder / "self-signed.pem"

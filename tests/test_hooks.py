@@ -344,6 +344,15 @@ def test_the_test_button_on_a_proxy_that_nobody_vouches_for(
     assert f"the TLS certificate of the proxy 127.0.0.1:{port} cannot be verified (self-signed" in says
 
 
+def test_the_test_button_on_a_proxy_that_the_bundle_vouches_for(
+    stranger: Stranger, press_test: Callable[..., str], tmp_path: Path
+) -> None:
+    port = stranger(502, tls=True)
+    extra = {"proxy": f"https://me:guessed@127.0.0.1:{port}", "verify": str(tmp_path / "self-signed.pem")}
+    says = press_test(host="cca.example", schema="https", port=None, extra=extra)
+    assert f"the proxy 127.0.0.1:{port} gets no connection to cca.example (502)" in says
+
+
 def test_the_test_button_on_a_proxy_without_tls_that_is_written_https(
     stranger: Stranger, press_test: Callable[..., str]
 ) -> None:

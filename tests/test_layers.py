@@ -27,6 +27,7 @@ PLAIN = (
         "form",
         "budget",
         "faults",
+        "tls",
         "sockets",
         "session",
         "client",
@@ -69,7 +70,7 @@ FRAME = {"__init__", "get_provider_info", "plugin"}
 # Each may import those above it; what checks the snapshot is plain.
 PAGE = ("__init__", "headers", "checked", "stored", "app")
 DOCS = {"__init__", "rendered", "app"}
-TALKING = {"client", "session", "sockets", "faults"}
+TALKING = {"client", "session", "sockets", "tls", "faults"}
 KEEPING = {
     *(
         "landing",

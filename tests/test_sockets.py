@@ -11,6 +11,7 @@ from strangers import self_signed
 from urllib3.util.ssltransport import SSLTransport
 
 from airflow_provider_cca.sockets import TrackingAdapter
+from airflow_provider_cca.tls import Trust
 
 
 def test_a_read_through_the_tls_of_a_proxy_is_ended(tmp_path: Path) -> None:
@@ -21,7 +22,7 @@ def test_a_read_through_the_tls_of_a_proxy_is_ended(tmp_path: Path) -> None:
     trusting = ssl.create_default_context(cafile=str(certificate))
     near, far = socket.socketpair()
     near.settimeout(10)
-    adapter = TrackingAdapter(1)
+    adapter = TrackingAdapter(1, Trust())
     with near, far, ThreadPoolExecutor(2) as pool:
         peer = pool.submit(serving.wrap_socket, far, server_side=True)
         tunnel = SSLTransport(near, trusting, server_hostname="127.0.0.1")

@@ -24,6 +24,7 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--host", default="127.0.0.1", help="address of the API: a loopback one, unless exposed")
     add("--download-host", nargs="+", default=["127.0.0.2"], help="addresses or names that links lead to")
     add("--exposed", action="store_true", help="listen for other machines too, as inside a container")
+    add("--certificate", help="PEM file of a certificate and its key: speak https")
     add("--account", default=ACCOUNT, help="machine account name")
     add("--password", default=PASSWORD, help="machine account password")
     add("--seed", type=int, default=1, help="another seed is another world")
@@ -55,6 +56,7 @@ def simulator(options: argparse.Namespace) -> Simulator:
         password=options.password,
         latency=options.latency,
         exposed=options.exposed,
+        certificate=options.certificate,
         files_per_day=options.files_per_day,
         file_size=options.file_size,
         recovered=not options.no_recovered,

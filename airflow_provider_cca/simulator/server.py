@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
+import ssl
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
@@ -20,9 +22,12 @@ _PORT_TRIES = 20
 class Server:
     """Serves one ASGI app on several addresses, from `start` until `stop`."""
 
-    def __init__(self, app: Callable[..., Any], sockets: list[socket.socket]) -> None:
+    def __init__(
+        self, app: Callable[..., Any], sockets: list[socket.socket], certificate: Path | None = None
+    ) -> None:
         self._app = app
         self._sockets = sockets
+        self._tls = _tls(certificate) if certificate else None
         self._ready = Event()
         self._error: BaseException | None = None
         self._thread = Thread(target=self._run, name="cca-simulator", daemon=True)
@@ -61,7 +66,10 @@ class Server:
         state = ServerState()
         self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
         make = _protocol_factory(self._app, state)
-        servers = [await self._loop.create_server(make, sock=sock, backlog=BACKLOG) for sock in self._sockets]
+        servers = [
+            await self._loop.create_server(make, sock=sock, backlog=BACKLOG, ssl=self._tls)
+            for sock in self._sockets
+        ]
         self._ready.set()
         await self._stopping.wait()
         for server in servers:
@@ -70,6 +78,12 @@ class Server:
             connection.transport.abort()
         if state.tasks:
             await asyncio.wait(state.tasks, timeout=0.5)
+
+
+def _tls(certificate: Path) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    return context
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from datetime import time as time_of_day
 from hashlib import md5
+from pathlib import Path
 from threading import Condition
 from typing import Any, Literal, NamedTuple
 from urllib.parse import quote
@@ -55,7 +56,8 @@ class Simulator:
     `world` takes the place of what `seed`, `days`, `sites`, `today` and the other `World` arguments would
     make. `today` also sets the clock: to noon of that day, UTC; without it the clock shows the real time,
     but at least 09:00. Only an `exposed` one listens on addresses that other machines reach, as it must
-    inside a container, where loopback is the container's own.
+    inside a container, where loopback is the container's own. With a `certificate`, a PEM file of it and its
+    key, it speaks https.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class Simulator:
         password: str = PASSWORD,
         latency: float = 0.0,
         exposed: bool = False,
+        certificate: str | Path | None = None,
         world: World | None = None,
         **world_options: Any,
     ) -> None:
@@ -106,6 +109,7 @@ class Simulator:
         """The most requests that one token ever had open at once, refused ones not counted."""
         self.host, self.port = host, port
         self.exposed = exposed
+        self.certificate = Path(certificate) if certificate else None
         self.download_hosts = list(download_hosts)
         """Links rotate over these: ``host`` (on the server's port), ``host:port``, or a whole ``scheme://authority``."""
         self.released = asyncio.Event()
@@ -138,7 +142,7 @@ class Simulator:
         self.port = addresses[self.host]
         self.download_hosts = [self._served(host, addresses) for host in self.download_hosts]
         self.released = asyncio.Event()  # it belongs to one event loop
-        self._server = Server(App(self), sockets)
+        self._server = Server(App(self), sockets, self.certificate)
         self._server.start()
 
     def stop(self) -> None:
@@ -168,7 +172,11 @@ class Simulator:
 
     @property
     def url(self) -> str:
-        return f"http://{self.host}:{self.port}"
+        return f"{self.schema}://{self.host}:{self.port}"
+
+    @property
+    def schema(self) -> str:
+        return "https" if self.certificate else "http"
 
     @property
     def api_root(self) -> str:
@@ -182,7 +190,7 @@ class Simulator:
             "conn_type": "cca",
             "host": self.host,
             "port": self.port,
-            "schema": "http",
+            "schema": self.schema,
             "login": self.account,
             "password": self.password,
             "extra": {"download_hosts": list(dict.fromkeys(hosts))},
@@ -196,7 +204,7 @@ class Simulator:
     def link(self, file: CcaFile, position: int = 0) -> str:
         """The download link of the file at this position of its listing."""
         host = self.download_hosts[position % len(self.download_hosts)]
-        base = host if "://" in host else f"http://{host}" + ("" if ":" in host else f":{self.port}")
+        base = host if "://" in host else f"{self.schema}://{host}" + ("" if ":" in host else f":{self.port}")
         if file.report == "cdr":
             folder = f"cdr/{quote(file.site or '', safe='')}"
         elif file.report == "cdr_compressed":

@@ -1,0 +1,84 @@
+"""Whose certificates are trusted, and one TLS context of them for all connections. No Airflow."""
+
+from __future__ import annotations
+
+import os
+import ssl
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
+from urllib3.util.ssl_ import create_urllib3_context
+
+from airflow_provider_cca.errors import InvalidConnection
+
+
+@dataclass
+class Trust:
+    """The certificates that vouch for servers and proxies.
+
+    :param verify: The path of a bundle or of a folder of certificates; True for those that requests brings;
+        False to trust everybody.
+    :param setting: Where that was said, for errors.
+    """
+
+    verify: bool | str = True
+    setting: str = "requests"
+    _context: ssl.SSLContext | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @classmethod
+    def of(cls, verify: bool | str) -> Trust:
+        """What a connection says, else the environment; raises InvalidConnection for what is no bundle."""
+        trust = cls(verify, '"verify" in the connection\'s extra')
+        if verify is True:
+            name = "REQUESTS_CA_BUNDLE" if os.environ.get("REQUESTS_CA_BUNDLE") else "CURL_CA_BUNDLE"
+            trust = cls(os.environ.get(name) or True, f"{name} in the environment of this worker")
+        trust._check()
+        return trust
+
+    def context(self) -> ssl.SSLContext | None:
+        """With the certificates read once: else each connection would take 25 ms for them.
+
+        None to trust everybody. Raises InvalidConnection when a certificate is damaged.
+        """
+        with self._lock:
+            if self.verify is not False and not self._context:
+                self._context = self._read()
+        return self._context
+
+    def _check(self) -> None:
+        """Before anything is sent, and without a look into each certificate."""
+        if not isinstance(self.verify, str) or Path(self.verify).is_dir():
+            return
+        try:
+            if b"-----BEGIN " not in Path(self.verify).read_bytes():
+                raise self._without_certificate()
+        except (OSError, ValueError) as error:
+            raise self._unreadable(error) from error
+
+    def _read(self) -> ssl.SSLContext:
+        context = create_urllib3_context()
+        path = DEFAULT_CA_BUNDLE_PATH if self.verify is True else str(self.verify)
+        try:
+            context.load_verify_locations(**{"capath" if Path(path).is_dir() else "cafile": path})
+        except ssl.SSLError as error:
+            raise self._without_certificate() from error
+        except (OSError, ValueError) as error:
+            raise self._unreadable(error) from error
+        return context
+
+    def _without_certificate(self) -> InvalidConnection:
+        """Without it, each call would fail as if the host were to blame, and be tried again."""
+        return InvalidConnection(
+            f"{self.setting} names {self.verify}, which holds no certificate in the form PEM; openssl x509 "
+            "-inform der makes that of a .cer or .der"
+        )
+
+    def _unreadable(self, error: OSError | ValueError) -> InvalidConnection:
+        why = getattr(error, "strerror", None) or error
+        return InvalidConnection(
+            f"{self.setting} names {self.verify}, which cannot be read on this worker ({why}): give a CA "
+            "bundle that can"
+        )
