@@ -42,6 +42,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+LONGEST_RETRY_AFTER = 300.0
+"""Seconds. A server that wants a longer pause than this gets it from Airflow's own retries."""
+
 
 class CcaError(Exception):
     """Base class of all errors of this package.
@@ -74,6 +77,11 @@ class TransientError(CcaError):
     retry_after: float | None = None
     most_attempts: int | None = None
     """How often a call is worth making that fails like this, if that is limited."""
+
+    @property
+    def asks_for_long(self) -> bool:
+        """Whether the server wants a longer pause than is waited for within a task."""
+        return (self.retry_after or 0) > LONGEST_RETRY_AFTER
 
 
 class ConnectionFailed(TransientError):

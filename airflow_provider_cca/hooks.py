@@ -19,13 +19,10 @@ from airflow_provider_cca.config import DEFAULT_DOWNLOAD_HOSTS, DEFAULT_HOST, Cc
 from airflow_provider_cca.errors import CcaError, InvalidConnection, MalformedListing, UnreadableAnswer
 from airflow_provider_cca.links import is_host
 from airflow_provider_cca.reports import MAX_CONNECTIONS
-from airflow_provider_cca.site_list import SiteRow, rows, whole
 
 if TYPE_CHECKING:
     from airflow_provider_cca.client import CcaClient
-
-
-_PASSWORD = re.compile(r"//.*@")
+    from airflow_provider_cca.site_list import SiteRow
 
 
 class CcaHook(BaseHook):
@@ -75,6 +72,8 @@ class CcaHook(BaseHook):
 
     def site_rows(self) -> list[SiteRow]:
         """The list of all active sites as typed values (§3.7); raises TruncatedSnapshot when it was cut."""
+        from airflow_provider_cca.site_list import rows, whole
+
         with self.get_conn() as client:
             return client.session.retry.call(lambda: list(rows(whole(client.site_list()))))
 
@@ -167,7 +166,7 @@ def _read(extra: Mapping[str, Any], name: str, kind: Callable[[Any], Any], defau
         return kind(value)
     except (TypeError, ValueError, OverflowError):
         # A URL may hold a password, wherever it is pasted.
-        shown = "not a text" if name == "proxy" else _PASSWORD.sub("//…@", repr(value)[:200])
+        shown = "not a text" if name == "proxy" else re.sub(r"//.*@", "//…@", repr(value)[:200])
         raise InvalidConnection(f"{name} in its extra is {shown}, which cannot be used") from None
 
 

@@ -28,7 +28,7 @@ from airflow_provider_cca.errors import (
     WrongSize,
 )
 from airflow_provider_cca.keys import assign_keys, folder_of
-from airflow_provider_cca.manifest import MANIFEST_NAME, STRAYS_NAME
+from airflow_provider_cca.manifest import MANIFEST_NAME, STRAYS_NAME, LandedFile
 from airflow_provider_cca.models import Partition, RemoteFile, Scope
 from airflow_provider_cca.plans import Jobs, Landed, Plan
 from airflow_provider_cca.progress import Progress
@@ -107,9 +107,11 @@ class Landing:
         try:
             asked = [place in partitions for place, _ in places]
             plans = list(pool.map(self._plan, places, asked, repeat(listed)))
-            for plan in plans:
+            self.landed += [plan.landed for plan in plans if plan.landed]
+            todo = [plan for plan in plans if not plan.landed]
+            for plan in todo:
                 self.progress.expect(len(plan.missing), sum(file.size for file, _ in plan.missing))
-            jobs = Jobs(plans)
+            jobs = Jobs(todo)
             for worker in as_completed([pool.submit(self._work, jobs) for _ in range(self.workers)]):
                 worker.result()
         except BaseException:
@@ -152,7 +154,9 @@ class Landing:
             plan.strays = self.records.strays(folder, plan.present)
             plan.present = _without(plan.present, self._changed.get(folder, ()))
             plan.wanted = assign_keys(files, (*plan.strays, *(plan.before.files if plan.before else ())))
-            if plan.before and not plan.is_settled:
+            if plan.before and plan.is_settled:
+                plan.landed = self._landed(plan, plan.before.files)
+            elif plan.before:
                 plan.present = _without(plan.present, self.records.overwritten(plan, plan.before))
         return plan
 
@@ -224,6 +228,9 @@ class Landing:
         if record == STRAYS_NAME:
             log.info("%s: %d files, for which nobody asked; no manifest", plan.folder, len(entries))
             return None
+        return self._landed(plan, entries, written=written)
+
+    def _landed(self, plan: Plan, entries: Sequence[LandedFile], *, written: bool = False) -> Landed:
         size, key = sum(entry.size for entry in entries), f"{plan.folder}/{MANIFEST_NAME}"
         log.log(
             self._level,

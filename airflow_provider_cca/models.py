@@ -13,17 +13,18 @@ import pendulum
 from airflow_provider_cca.errors import InvalidArgument, MalformedListing, UnreadableAnswer
 from airflow_provider_cca.reports import RETENTION_DAYS, Grain, Report, check_listing, report_named
 
-_STAMP = re.compile(
-    r"(\d{1,2})/(\d{1,2})/([1-9]\d{3})T(\d{1,2}):(\d{2}):(\d{2})(?:\.\d+)?([+-](?:[01]\d|2[0-3]):?[0-5]\d|Z)",
-    re.ASCII,
+# Compiled by re when first used, and then kept: no DAG file that is parsed needs them.
+_STAMP = (
+    r"(?a)(\d{1,2})/(\d{1,2})/([1-9]\d{3})"
+    r"T(\d{1,2}):(\d{2}):(\d{2})(?:\.\d+)?([+-](?:[01]\d|2[0-3]):?[0-5]\d|Z)"
 )
-_MD5 = re.compile(r"[0-9a-f]{32}", re.ASCII)
-_INTEGER = re.compile(r"\d{1,18}", re.ASCII)
+_MD5 = r"[0-9a-f]{32}"
+_INTEGER = r"(?a)\d{1,18}"
 
 
 def parse_stamp(text: object) -> datetime | None:
     """A stamp such as 12/14/2018T07:24:24+0000 or 4/23/2019T00:00:00+0000 in UTC; None when malformed."""
-    match = _STAMP.fullmatch(text) if isinstance(text, str) else None
+    match = re.fullmatch(_STAMP, text) if isinstance(text, str) else None
     if not match:
         return None
     *parts, zone = match.groups()
@@ -292,7 +293,7 @@ def _text(value: object) -> str | None:
 
 
 def _count(value: object) -> int | None:
-    if (isinstance(value, str) and _INTEGER.fullmatch(value)) or (
+    if (isinstance(value, str) and re.fullmatch(_INTEGER, value)) or (
         isinstance(value, float) and value.is_integer()
     ):
         value = int(value)
@@ -301,7 +302,7 @@ def _count(value: object) -> int | None:
 
 def _digest(value: object) -> str | None:
     text = value.strip().lower() if isinstance(value, str) else ""
-    return text if _MD5.fullmatch(text) else None
+    return text if re.fullmatch(_MD5, text) else None
 
 
 def _known(value: Any) -> Any:

@@ -15,9 +15,6 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-LONGEST_RETRY_AFTER = 300.0
-"""Seconds. A server that wants a longer pause than this gets it from Airflow's own retries."""
-
 
 def pause(seconds: float, closed: Event) -> None:
     """Wait, unless `closed` is or gets set: then raise Closed. The only place where this package waits."""
@@ -61,9 +58,8 @@ class Retry:
             try:
                 return function()
             except TransientError as error:
-                too_long = (error.retry_after or 0) > LONGEST_RETRY_AFTER
                 most = min(self.attempts, error.most_attempts or self.attempts)
-                if attempt >= most or too_long or self.closed.is_set():
+                if attempt >= most or error.asks_for_long or self.closed.is_set():
                     raise
                 seconds = self.wait_before(attempt + 1, error.retry_after)
                 log.info(

@@ -17,7 +17,6 @@ from airflow_provider_cca.looks import FAILED_LOOKS, Look, Sight
 from airflow_provider_cca.metrics import count_looks
 from airflow_provider_cca.outcomes import airflow_errors
 from airflow_provider_cca.reports import report_named
-from airflow_provider_cca.retry import LONGEST_RETRY_AFTER
 from airflow_provider_cca.runs import Asked, partitions_of_run
 
 
@@ -92,8 +91,7 @@ class CcaFilesSensor(BaseSensorOperator):
                 self._failed_looks = 0
             except TransientError as error:
                 self._failed_looks += 1
-                asked_to_wait = (error.retry_after or 0) > LONGEST_RETRY_AFTER
-                if not asked_to_wait and (self.reschedule or self._failed_looks >= FAILED_LOOKS):
+                if not error.asks_for_long and (self.reschedule or self._failed_looks >= FAILED_LOOKS):
                     raise
                 sight = Sight(False, 0, str(error), error.retry_after)
         self.log.info("%s", sight.message)

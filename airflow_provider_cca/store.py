@@ -324,8 +324,8 @@ class LocalStore(FsspecStore):
         return found
 
     def read(self, key: str) -> bytes:
-        with self.translated("read", key):
-            return Path(self.path(key)).read_bytes()
+        with self.translated("read", key), open(self.path(key), "rb") as file:  # noqa: PTH123 - twice as fast
+            return file.read()
 
     @contextmanager
     def reading(self, key: str) -> Iterator[IO[bytes]]:

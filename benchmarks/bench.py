@@ -14,6 +14,8 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
+
 from .processes import Cost, run_python
 from .server import Server
 
@@ -61,6 +63,15 @@ class Bench:
             yield path
         finally:
             shutil.rmtree(path)
+
+    @cached_property
+    def certificates(self) -> tuple[Path, Path]:
+        """That of a server on this machine with its key, and a bundle of it and all that are usual."""
+        from tests.strangers import self_signed
+
+        own, bundle = self_signed(self.folder), self.folder / "bundle.pem"
+        bundle.write_bytes(Path(DEFAULT_CA_BUNDLE_PATH).read_bytes() + own.read_bytes())
+        return own, bundle
 
     @cached_property
     def s3(self) -> S3Server:

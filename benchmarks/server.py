@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from html import escape
+from pathlib import Path
 from typing import Any
 
 import requests
@@ -36,7 +37,7 @@ class Server:
 
     @property
     def root(self) -> str:
-        return f"http://{self.connection['host']}:{self.connection['port']}/pcs/api"
+        return "{schema}://{host}:{port}/pcs/api".format(**self.connection)
 
     @property
     def env(self) -> dict[str, str]:
@@ -72,8 +73,11 @@ class Server:
 
 
 @contextmanager
-def serving(**options: Any) -> Iterator[Server]:
-    """Start a server; `options` are those of the simulator and its world."""
+def serving(bundle: Path | None = None, **options: Any) -> Iterator[Server]:
+    """Start a server; `options` are those of the simulator and its world.
+
+    :param bundle: By which both sides know one that has a `certificate`.
+    """
     options = {"recovered": False, "quirks": False, **options}
     process = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.server", json.dumps(options)],
@@ -86,6 +90,8 @@ def serving(**options: Any) -> Iterator[Server]:
         assert process.stdout
         server = Server(json.loads(process.stdout.readline()), process)
         server.session.trust_env = False
+        if bundle:
+            server.connection["extra"]["verify"] = server.session.verify = str(bundle)
         yield server
     finally:
         process.communicate()  # the end of its input is the end of it

@@ -12,13 +12,14 @@ from .listing import listing
 from .memory import memory
 from .parsing import importing, parsing
 from .sharing import sharing
-from .transfers import large, small_local, small_s3, year
+from .transfers import large, small_local, small_s3, small_tls, year
 from .waiting import waiting
 
 Row = Callable[[Bench], Iterator[Line]]
 
 ROWS: dict[str, Row] = {
     "files": small_local,
+    "files-https": small_tls,
     "files-s3": small_s3,
     "large": large,
     "memory": memory,

@@ -33,6 +33,26 @@ def small_local(bench: Bench) -> Iterator[Line]:
     yield Line.ratio(f"{count} files of 50 KB to local files", "aria2c", 1.10, *costs)
 
 
+def small_tls(bench: Bench) -> Iterator[Line]:
+    """The same over https, which is how Cisco's server is reached."""
+    count, (certificate, bundle) = bench.size(2000, 100), bench.certificates
+    with serving(
+        days=3,
+        files_per_day=count,
+        file_size=SMALL_FILE,
+        latency=LATENCY,
+        certificate=str(certificate),
+        bundle=bundle,
+    ) as server:
+        day = yesterday()
+        costs = in_turn(
+            bench.repeat,
+            lambda: local_day(bench, server, day, count),
+            curl(bench, server, day, day, "--cacert", str(bundle)),
+        )
+    yield Line.ratio(f"{count} files of 50 KB over https to local files", "curl -Z", 1.10, *costs)
+
+
 def year(bench: Bench) -> Iterator[Line]:
     """A year of days as one range in one task."""
     days = bench.size(365, 40)
@@ -110,9 +130,9 @@ def in_bucket(name: str) -> str:
     return f"s3://aws_default@{name}/cca"
 
 
-def curl(bench: Bench, server: Server, first: date, last: date) -> Callable[[], Cost]:
+def curl(bench: Bench, server: Server, first: date, last: date, *more: str) -> Callable[[], Cost]:
     """curl with a ready list and a ready token, as fast as it goes."""
-    options = ["-Z", "--parallel-max", str(CONNECTIONS), "-sS", "--fail", "-K"]
+    options = ["-Z", "--parallel-max", str(CONNECTIONS), "-sS", "--fail", *more, "-K"]
     return _with_list(bench, server, first, last, ["curl", *options], _curl_config)
 
 
