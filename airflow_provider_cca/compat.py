@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
-
-# The public one tells the supervisor too. Asked by a thread, the triggerers of Airflow 3.1 to 3.2.1 mix up
-# its answers, and all triggers end. This one masks in the process that asks, which is the one that logs.
-from airflow.sdk._shared.secrets_masker import mask_secret as mask_in_trigger
 
 if TYPE_CHECKING:
     from airflow.sdk.configuration import conf
     from airflow.sdk.exceptions import AirflowFailException, AirflowNotFoundException, AirflowSkipException
+    from airflow.sdk.log import amask_secret
 else:
+    try:
+        from airflow.sdk.log import amask_secret
+    except ImportError:  # Airflow 3.1 and 3.2
+
+        async def amask_secret(secret: Any) -> None:
+            """Tell the process that writes the log. The `mask_secret` that is there, called by a thread, ends
+            all triggers of Airflow 3.1 to 3.2.1."""
+            from airflow.sdk.execution_time import task_runner
+            from airflow.sdk.execution_time.comms import MaskSecret
+
+            with suppress(Exception):
+                if comms := getattr(task_runner, "SUPERVISOR_COMMS", None):
+                    await comms.asend(MaskSecret(value=secret))
+
     try:
         from airflow.sdk.configuration import conf
     except ImportError:  # Airflow 3.1
@@ -43,7 +55,7 @@ __all__ = [
     "AirflowFailException",
     "AirflowNotFoundException",
     "AirflowSkipException",
+    "amask_secret",
     "conf",
-    "mask_in_trigger",
     "stats",
 ]

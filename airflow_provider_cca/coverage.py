@@ -7,7 +7,7 @@ as after its 365 days; when its object is gone as well, it is lost.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
@@ -73,15 +73,15 @@ class Coverage:
         """Lost files of which only the number is known, since they vanished between two looks."""
         return self.lost - len(self.lost_files)
 
-    def is_closed_by(self, files: Mapping[str, int]) -> bool:
-        """Whether these, bytes by id, are all that there was: new files do not make up for lost ones.
+    def is_closed_by(self, files: Sequence[tuple[str, int]]) -> bool:
+        """Whether these, id and bytes of each, are all that there was: new ones do not make up for lost ones.
 
         Of lost ones without names that is told by the sum of bytes, or by so many files that the lost ones
         would be among them though as many were new.
         """
-        if not all(id_ in files for id_, _ in self.lost_files):
+        if not {id_ for id_, _ in self.lost_files} <= {id_ for id_, _ in files}:
             return False
-        alike = (len(files), sum(files.values())) == (self.files, self.bytes)
+        alike = (len(files), sum(size for _, size in files)) == (self.files, self.bytes)
         return alike or len(files) >= self.files + self.lost_unnamed
 
     def days_left(self, today: date) -> int | None:
@@ -148,7 +148,7 @@ class Comparison:
 
         :param before: What an earlier look found; files that it knew of and nobody names any more are lost.
         """
-        files = list(self._files)
+        files = list(self._files({id_ for id_, _ in before.lost_files} if before else set()))
         found = Coverage(
             self.scope,
             self.partition,
@@ -162,7 +162,7 @@ class Comparison:
             lost_files=tuple((f.id, f.size) for f in files if f.lost),
         )
         if before:
-            found = self._remembering(found, before, {f.id: f.size for f in files})
+            found = self._remembering(found, before, [(f.id, f.size) for f in files])
         return replace(found, state=self._state(found))
 
     def needs_landing(self) -> bool:
@@ -200,8 +200,11 @@ class Comparison:
 
         return [(pair, landed(*pair)) for pair in assign_keys(self.listed or (), self.held.files)]
 
-    @property
-    def _files(self) -> Iterator[_File]:
+    def _files(self, lost_before: Set[str]) -> Iterator[_File]:
+        """All that the server or the manifest names.
+
+        :param lost_before: Ids. That they are still lost is not for the server alone to say.
+        """
         for (file, _), landed in self._pairs:
             lost = not landed and file in self.refused
             yield _File(
@@ -211,15 +214,16 @@ class Comparison:
         for entry in self.held.files:
             if entry.key not in listed:
                 whole = entry.key in self.held.whole
-                gone = not whole and self.listed is not None
+                gone = not whole and (self.listed is not None or entry.id in lost_before)
                 yield _File(entry.id, entry.size, whole, gone, _expiry(entry))
 
-    def _remembering(self, found: Coverage, before: Coverage, named: Mapping[str, int]) -> Coverage:
+    def _remembering(self, found: Coverage, before: Coverage, named: Sequence[tuple[str, int]]) -> Coverage:
         """With the files that an earlier look knew of, and neither server nor manifest names any more.
 
-        :param named: Bytes by id of all that they name. Those of a loss among them have been judged anew.
+        :param named: Id and bytes of all that they name. Those of a loss among them have been judged anew.
         """
-        gone = tuple(one for one in before.lost_files if one[0] not in named)
+        ids = {id_ for id_, _ in named}
+        gone = tuple(file for file in before.lost_files if file[0] not in ids)
         before = _without(before, gone)
         lost = 0 if before.is_closed_by(named) else before.lost_unnamed
         hidden = max(before.files - found.files, lost)

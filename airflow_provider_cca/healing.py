@@ -147,7 +147,8 @@ class Healing:
             held = self.inventory.held(folder_of(gap.scope, gap.partition))
             if isinstance(held.error, StoreError):
                 down.set()
-            return gap.is_closed_by({entry.id: entry.size for entry in held.files if entry.key in held.whole})
+            whole = [(entry.id, entry.size) for entry in held.files if entry.key in held.whole]
+            return gap.aged(self.now.date()).is_closed_by(whole)
 
         with ThreadPoolExecutor(self.workers, thread_name_prefix="cca-inventory") as pool:
             return [gap for gap, whole in zip(gaps, pool.map(is_whole, gaps), strict=True) if whole]
@@ -214,7 +215,8 @@ class Healing:
 
     def _judge(self, one: Comparison) -> None:
         place = one.scope, one.partition
-        found = one.coverage(self.before.gaps.get(place))
+        # After a landing, what it has forgotten is still known from the look before it.
+        found = one.coverage(self.coverages.get(place) or self.before.gaps.get(place))
         if found.state is State.UNKNOWN and one.listed is not None and one.partition.fading(self.now):
             # The server may have deleted it before anybody looked: then there is nothing to be said.
             if verdict := self._gone(one, found):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
@@ -14,7 +15,7 @@ from airflow.sdk import BaseHook, Connection
 from airflow.sdk.log import mask_secret
 
 from airflow_provider_cca import form
-from airflow_provider_cca.compat import AirflowNotFoundException, mask_in_trigger
+from airflow_provider_cca.compat import AirflowNotFoundException, amask_secret
 from airflow_provider_cca.config import DEFAULT_DOWNLOAD_HOSTS, DEFAULT_HOST, CcaConfig
 from airflow_provider_cca.errors import CcaError, InvalidConnection, MalformedListing, UnreadableAnswer
 from airflow_provider_cca.links import is_host
@@ -23,6 +24,9 @@ from airflow_provider_cca.reports import MAX_CONNECTIONS
 if TYPE_CHECKING:
     from airflow_provider_cca.client import CcaClient
     from airflow_provider_cca.site_list import SiteRow
+
+MASKING_SECONDS = 10.0
+"""How long a thread of a trigger waits until its secret is masked."""
 
 
 class CcaHook(BaseHook):
@@ -57,12 +61,19 @@ class CcaHook(BaseHook):
     async def aget_conn(self) -> Callable[[], CcaClient]:
         """In a trigger: what gives the client, to be called in a thread, since a client blocks.
 
-        Airflow is asked for the connection on the event loop: asked from threads, the triggerers of Airflow
-        3.1 to 3.2.1 end. Raises as `get_conn` does.
+        Airflow is asked for the connection, and told what is secret, on the event loop: asked from threads,
+        the triggerers of Airflow 3.1 to 3.2.1 end. Raises as `get_conn` does.
         """
         with self._missing_named():
             connection = await self.aget_connection(self.cca_conn_id)
-        return partial(self._client, connection, mask_in_trigger)
+        loop = asyncio.get_running_loop()
+
+        def mask(secret: Any) -> None:
+            telling = asyncio.run_coroutine_threadsafe(amask_secret(secret), loop)
+            with suppress(TimeoutError):  # as when the loop is about to end
+                telling.result(MASKING_SECONDS)
+
+        return partial(self._client, connection, mask)
 
     def _client(self, connection: Connection, mask: Callable[[Any], None]) -> CcaClient:
         try:

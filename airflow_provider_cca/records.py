@@ -114,7 +114,7 @@ class Records:
         if record == STRAYS_NAME:
             theirs, strays = strays, {}
         said = strays | theirs
-        if not plan.whole:
+        if manifest and not plan.whole:
             # What was known when we looked, and another task has found to be gone since, is not ours to name.
             ours = [one for one in ours if one.key in plan.keys or one.key in said]
         true = {one.key: self._true(plan, one, said.get(one.key), objects) for one in ours}

@@ -301,8 +301,18 @@ def _parsed(scope: Scope, data: Mapping[str, Any]) -> Coverage:
         State(data["state"]),
         **{name: int(data[name]) for name in _FACTS},
         expires_on=date.fromisoformat(expires_on) if expires_on else None,
-        lost_files=tuple((str(one["id"]), int(one["bytes"])) for one in data.get("lost_files", ())),
+        lost_files=_lost_files(data),
     )
+
+
+def _lost_files(data: Mapping[str, Any]) -> tuple[tuple[str, int], ...]:
+    """None when they cannot be read, or are more than are lost: the numbers count."""
+    try:
+        files = tuple((one["id"], one["bytes"]) for one in data.get("lost_files", ()))
+    except (KeyError, TypeError):
+        return ()
+    readable = all(isinstance(id_, str) and isinstance(size, int) and size >= 0 for id_, size in files)
+    return files if readable and len(files) <= data["lost"] else ()
 
 
 def gaps_within(gaps: Iterable[Coverage], days: int, today: date) -> Iterator[Coverage]:

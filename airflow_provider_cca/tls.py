@@ -33,10 +33,14 @@ class Trust:
         """What a connection says, else the environment; raises InvalidConnection for what is no bundle."""
         trust = cls(verify, '"verify" in the connection\'s extra')
         if verify is True:
-            name = "REQUESTS_CA_BUNDLE" if os.environ.get("REQUESTS_CA_BUNDLE") else "CURL_CA_BUNDLE"
-            trust = cls(os.environ.get(name) or True, f"{name} in the environment of this worker")
+            named = (name for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE") if os.environ.get(name))
+            trust = next((cls(os.environ[n], f"{n} in the environment of this worker") for n in named), cls())
         trust._check()
         return trust
+
+    @property
+    def path(self) -> str:
+        return DEFAULT_CA_BUNDLE_PATH if self.verify is True else str(self.verify)
 
     def context(self) -> ssl.SSLContext | None:
         """With the certificates read once: else each connection would take 25 ms for them.
@@ -53,16 +57,17 @@ class Trust:
         if not isinstance(self.verify, str) or Path(self.verify).is_dir():
             return
         try:
-            if b"-----BEGIN " not in Path(self.verify).read_bytes():
-                raise self._without_certificate()
+            content = Path(self.verify).read_bytes()
         except (OSError, ValueError) as error:
             raise self._unreadable(error) from error
+        if b"-----BEGIN " not in content:
+            raise self._without_certificate()
 
     def _read(self) -> ssl.SSLContext:
         context = create_urllib3_context()
-        path = DEFAULT_CA_BUNDLE_PATH if self.verify is True else str(self.verify)
+        kind = "capath" if Path(self.path).is_dir() else "cafile"
         try:
-            context.load_verify_locations(**{"capath" if Path(path).is_dir() else "cafile": path})
+            context.load_verify_locations(**{kind: self.path})
         except ssl.SSLError as error:
             raise self._without_certificate() from error
         except (OSError, ValueError) as error:
@@ -72,13 +77,13 @@ class Trust:
     def _without_certificate(self) -> InvalidConnection:
         """Without it, each call would fail as if the host were to blame, and be tried again."""
         return InvalidConnection(
-            f"{self.setting} names {self.verify}, which holds no certificate in the form PEM; openssl x509 "
+            f"{self.setting} names {self.path}, which holds no certificate in the form PEM; openssl x509 "
             "-inform der makes that of a .cer or .der"
         )
 
     def _unreadable(self, error: OSError | ValueError) -> InvalidConnection:
         why = getattr(error, "strerror", None) or error
         return InvalidConnection(
-            f"{self.setting} names {self.verify}, which cannot be read on this worker ({why}): give a CA "
+            f"{self.setting} names {self.path}, which cannot be read on this worker ({why}): give a CA "
             "bundle that can"
         )

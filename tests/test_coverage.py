@@ -152,6 +152,16 @@ def test_new_files_however_many_do_not_make_up_for_one_that_is_known_to_be_lost(
     assert (found.state, found.files, found.lost, found.lost_files) == (State.LANDED, 4, 0, ())
 
 
+def test_what_is_lost_stays_so_when_the_server_could_not_be_asked() -> None:
+    """The manifest still names it, and the next landing takes it out."""
+    a, b = file("a", size=10), file("b", size=20)
+    found = cover([b], held(a, b, gone=["a"]))
+    found = cover(None, held(a, b, gone=["a"]), DAY, found)
+    assert (found.state, found.lost, found.missing) == (State.UNKNOWN, 1, 0)
+    found = cover([b], held(b), DAY, found)
+    assert (found.state, found.lost, found.lost_files) == (State.LOST, 1, (("a", 10),))
+
+
 def test_a_revision_of_a_file_beside_a_lost_one_leaves_one_lost_and_that_comes_back() -> None:
     a, b = file("a", size=10), file("b", size=20)
     found = cover([b], held(b), DAY, cover([b], held(a, b, gone=["a"])))
@@ -175,12 +185,13 @@ def test_a_refused_file_that_is_made_anew_is_lost_no_more() -> None:
 @pytest.mark.parametrize(
     ("files", "closed"),
     [
-        ({"a": 10, "b": 20}, True),
-        ({"a": 9, "b": 20}, True),
-        ({"x": 10, "b": 20}, False),
-        ({"a": 10}, False),
-        ({"x": 10, "y": 20, "z": 30, "b": 20}, False),
-        ({"a": 10, "b": 20, "x": 5}, True),
+        ([("a", 10), ("b", 20)], True),
+        ([("a", 9), ("b", 20)], True),
+        ([("x", 10), ("b", 20)], False),
+        ([("a", 10)], False),
+        ([("x", 10), ("y", 20), ("z", 30), ("b", 20)], False),
+        ([("a", 10), ("b", 20), ("x", 5)], True),
+        ([("a", 10), ("a", 10)], True),
     ],
 )
 def test_a_loss_whose_file_is_known_is_closed_by_that_file_alone(files, closed) -> None:
@@ -190,7 +201,12 @@ def test_a_loss_whose_file_is_known_is_closed_by_that_file_alone(files, closed) 
 
 @pytest.mark.parametrize(
     ("files", "closed"),
-    [({"a": 10, "b": 20}, True), ({"a": 9, "b": 20}, False), ({"x": 1, "y": 2, "z": 3}, True), ({}, False)],
+    [
+        ([("a", 10), ("b", 20)], True),
+        ([("a", 9), ("b", 20)], False),
+        ([("x", 1), ("y", 2), ("z", 3)], True),
+        ([], False),
+    ],
 )
 def test_a_loss_of_which_the_number_is_known_is_closed_by_its_bytes_or_by_many_files(files, closed) -> None:
     lost = Coverage(ZIPS, DAY, State.LOST, files=2, landed=1, lost=1, bytes=30)
@@ -298,6 +314,26 @@ def test_a_snapshot_survives_its_json() -> None:
         [{"id": "id", "bytes": 5}]
     ) == 1
     assert Snapshot.from_json(snapshot.to_json(NOW, "/x")) == snapshot
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        None,
+        5,
+        "a",
+        [5],
+        [{"id": "a"}],
+        [{"id": 1, "bytes": 5}],
+        [{"id": "a", "bytes": -5}],
+        [{"id": "a", "bytes": 5}, {"id": "b", "bytes": 5}],
+    ],
+)
+def test_a_gap_whose_lost_files_cannot_be_read_still_says_how_many_are_lost(files) -> None:
+    data = document(Snapshot.of([gap(site("a"), state=State.LOST, files=2, lost=1)]))
+    data["gaps"][0]["lost_files"] = files
+    (found,) = Snapshot.from_json(json.dumps(data).encode()).gaps.values()
+    assert (found.files, found.lost, found.lost_files, found.lost_unnamed) == (2, 1, (), 1)
 
 
 def test_however_many_gaps_there_are_none_that_is_lost_is_left_out() -> None:

@@ -400,6 +400,25 @@ def test_a_part_of_a_partition_does_not_name_what_another_task_has_found_to_be_g
     assert [f["key"] for f in manifest(tmp_path)["files"]] == ["b.zip", "c.zip"]
 
 
+@pytest.mark.parametrize("body", [None, b"{"], ids=["gone", "damaged"])
+def test_a_part_of_a_partition_names_what_was_known_when_the_manifest_is_no_more(
+    tmp_path, server, land, body: bytes | None
+) -> None:
+    """Nobody has said that these files are gone."""
+    part = server.has(listed(b"part", "c.zip", "3"), b"part")
+    land(server.has(listed(b"own"), b"own"), server.has(listed(b"other", "b.zip", "2"), b"other"))
+
+    def fetch(file: RemoteFile) -> Iterator[bytes]:
+        path = tmp_path / FOLDER / "_manifest.json"
+        path.unlink()
+        if body is not None:
+            path.write_bytes(body)
+        yield from server.fetch(file)
+
+    Landing(Store.at(tmp_path), fetch, Retry(Event()), workers=1).land({(ZIPS, DAY): [part]}, whole=False)
+    assert [f["key"] for f in manifest(tmp_path)["files"]] == ["a.zip", "b.zip", "c.zip"]
+
+
 def test_a_revised_file_takes_the_place_of_its_old_version(tmp_path, server, land) -> None:
     land(server.has(listed(b"first"), b"first"))
     assert land(server.has(listed(b"again"), b"again")).downloaded == 1

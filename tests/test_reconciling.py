@@ -419,6 +419,15 @@ def test_an_alarm_about_dates_that_nobody_looks_at_is_warned_of(
     assert ("nobody looks at them" in caplog.text) == warns
 
 
+def put_back(source: Path, day: str) -> Path:
+    """A copy of a date's folder as that of another date, with a manifest that says so."""
+    copy = Path(shutil.copytree(source, source.with_name(f"creation_date={day}")))
+    manifest = json.loads((copy / MANIFEST_NAME).read_bytes())
+    manifest["partition"]["creation_date"] = day
+    (copy / MANIFEST_NAME).write_text(json.dumps(manifest))
+    return copy
+
+
 def lost_gap(sim: Simulator, report: str, site: str | None = None, back: int = 400) -> dict[str, Any]:
     """A date out of all calendars that had files like those of three days ago."""
     sizes = [file.size for file in sim.truth(report, ago(3), ago(3), site=site)]
@@ -440,10 +449,7 @@ def test_what_was_lost_and_is_put_back_with_its_manifest_is_lost_no_more(
     site = sim.world.sites[0]
     (found,) = {path.parent for path in objects(tmp_path / "cdr" / f"site={site}") if ago(3) in str(path)}
     for source in (found, folder(tmp_path, ago(3))):
-        put_back = shutil.copytree(source, source.with_name(f"creation_date={ago(400)}"))
-        manifest = json.loads((put_back / MANIFEST_NAME).read_bytes())
-        manifest["partition"]["creation_date"] = ago(400)
-        (put_back / MANIFEST_NAME).write_text(json.dumps(manifest))
+        put_back(source, ago(400))
     reconcile(["cdr", ZIPS], lookback_days=9)
     assert [gap["site"] for gap in snapshot(tmp_path)["gaps"]] == [sim.world.sites[1]]
 
@@ -461,13 +467,40 @@ def test_another_file_in_the_place_of_a_lost_one_does_not_hide_the_loss(
     else:
         gap["bytes"] += 1
     (tmp_path / "_coverage.json").write_text(json.dumps({**snapshot(tmp_path), "gaps": [gap]}))
-    put_back = shutil.copytree(folder(tmp_path, ago(3)), folder(tmp_path, ago(400)))
-    manifest = (put_back / MANIFEST_NAME).read_text()
-    (put_back / MANIFEST_NAME).write_text(
-        manifest.replace(f'"creation_date": "{ago(3)}"', f'"creation_date": "{ago(400)}"')
-    )
+    put_back(folder(tmp_path, ago(3)), ago(400))
     reconcile(lookback_days=9)
     assert snapshot(tmp_path)["gaps"] == [gap]
+
+
+@pytest.mark.cca_simulator(days=12, files_per_day=2, recovered=False)
+def test_a_gap_whose_file_has_expired_is_not_closed_by_a_new_one(
+    sim: Simulator, reconcile: Reconcile, tmp_path: Path
+) -> None:
+    """Of two files one had landed; the other, which vanished yesterday, is missed beside the new one."""
+    reconcile(lookback_days=9)
+    gap = lost_gap(sim, ZIPS, back=366) | {"state": "partly", "landed": 1, "lost": 0, "bytes": 10**6}
+    (tmp_path / "_coverage.json").write_text(json.dumps({**snapshot(tmp_path), "gaps": [gap]}))
+    put_back(folder(tmp_path, ago(3)), ago(366))
+    reconcile(lookback_days=9)
+    assert [(gap["state"], gap["lost"]) for gap in snapshot(tmp_path)["gaps"]] == [("lost", 1)]
+
+
+@pytest.mark.cca_simulator(days=12, files_per_day=3, recovered=False)
+def test_what_is_lost_stays_so_when_others_of_its_date_are_healed_in_the_same_run(
+    sim: Simulator, reconcile: Reconcile, tmp_path: Path
+) -> None:
+    """The landing takes it out of the manifest, and no run before has seen that it was lost."""
+    reconcile(lookback_days=9)
+    lost, healed, _ = sim.truth(ZIPS, ago(3), ago(3))
+    for file in (lost, healed):
+        (folder(tmp_path, ago(3)) / file.name).unlink()
+    sim.world.removed.add(lost.id)
+    for downloaded in (1, 0):
+        done = reconcile(lookback_days=9)
+        assert (done["lost"], done["downloaded"]) == (1, downloaded)
+        (gap,) = snapshot(tmp_path)["gaps"]
+        assert (gap["files"], gap["landed"], gap["lost"]) == (3, 2, 1)
+        assert gap["lost_files"] == [{"id": lost.id, "bytes": lost.size}]
 
 
 @pytest.mark.cca_simulator(days=12, recovered=False)
@@ -479,10 +512,7 @@ def test_a_folder_that_may_not_be_read_leaves_no_other_loss_open(
     gaps = [lost_gap(sim, ZIPS, back=back) for back in range(400, 460)]
     (tmp_path / "_coverage.json").write_text(json.dumps({**snapshot(tmp_path), "gaps": gaps}))
     for gap in gaps:
-        put_back = shutil.copytree(folder(tmp_path, ago(3)), folder(tmp_path, gap["partition"]))
-        manifest = json.loads((put_back / MANIFEST_NAME).read_bytes())
-        manifest["partition"] = {"creation_date": gap["partition"]}
-        (put_back / MANIFEST_NAME).write_text(json.dumps(manifest))
+        put_back(folder(tmp_path, ago(3)), gap["partition"])
     read = LocalStore.read
 
     def refused(self: LocalStore, key: str) -> bytes:

@@ -38,7 +38,7 @@ def land(server: Simulator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
 
     def act(verify: Any) -> set[str]:
         connection = server.connection
-        connection["extra"] |= {"verify": verify}
+        connection["extra"]["verify"] = verify
         monkeypatch.setenv("AIRFLOW_CONN_CCA_DEFAULT", json.dumps(connection))
         destination = tmp_path / "landed"
         CcaToObjectStorageOperator(
@@ -93,3 +93,16 @@ def test_a_damaged_certificate_is_blamed_on_its_bundle(
     with pytest.raises(AirflowFailException, match=rf'"verify" .* names {damaged}, which holds no'):
         land(str(damaged))
     assert server.requests == []
+
+
+def test_the_simulators_own_connection_trusts_it(server: Simulator, bundle: Path) -> None:
+    assert server.connection["extra"]["verify"] == str(bundle)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no certificate"])
+def test_a_simulator_without_a_usable_certificate_says_which(tmp_path: Path, content: bytes | None) -> None:
+    file = tmp_path / "own.pem"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(OSError, match=f"{file} is no PEM file of a certificate and its key"):
+        Simulator(days=1, certificate=file).start()

@@ -291,9 +291,11 @@ class Supervisor:
         fields = json.loads(connection)
         self.connection = {"conn_id": "cca_default", **fields, "extra": json.dumps(fields["extra"])}
         self.asked: list[tuple[str, int]] = []
+        self.masked: list[Any] = []
 
     def send(self, message: Any) -> None:
         self.asked.append((message.type, threading.get_ident()))
+        self.masked += [message.value] if message.type == "MaskSecret" else []
 
     async def asend(self, message: Any) -> Any:
         self.send(message)
@@ -308,6 +310,7 @@ def test_a_trigger_asks_airflow_on_the_event_loop_alone(sim: Simulator, day, mon
     assert event["files"] > 0
     assert ("GetConnection", threading.get_ident()) in supervisor.asked
     assert {thread for _, thread in supervisor.asked} == {threading.get_ident()}
+    assert {sim.password, *sim.tokens} <= {secret for secret in supervisor.masked if isinstance(secret, str)}
 
 
 def test_a_site_list_is_nothing_to_wait_for() -> None:

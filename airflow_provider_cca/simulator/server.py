@@ -82,7 +82,10 @@ class Server:
 
 def _tls(certificate: Path) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
+    try:
+        context.load_cert_chain(certificate)
+    except OSError as error:
+        raise OSError(f"{certificate} is no PEM file of a certificate and its key: {error}") from error
     return context
 
 

@@ -186,6 +186,7 @@ class Simulator:
     def connection(self) -> dict[str, Any]:
         """An Airflow connection to it, as a dict."""
         hosts = [host.rpartition("://")[2].partition(":")[0] for host in self.download_hosts]
+        trusted = {"verify": str(self.certificate)} if self.certificate else {}
         return {
             "conn_type": "cca",
             "host": self.host,
@@ -193,7 +194,7 @@ class Simulator:
             "schema": self.schema,
             "login": self.account,
             "password": self.password,
-            "extra": {"download_hosts": list(dict.fromkeys(hosts))},
+            "extra": {"download_hosts": list(dict.fromkeys(hosts)), **trusted},
         }
 
     @property
