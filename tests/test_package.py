@@ -93,7 +93,7 @@ def test_the_wheel_works_where_it_is_installed(wheel: Path, tmp_path: Path) -> N
 
 def test_it_needs_only_what_every_airflow_has() -> None:
     needs = {r.split(">")[0] for r in distribution("airflow-provider-cca").requires or [] if "extra" not in r}
-    assert needs == {"apache-airflow", "requests", "pendulum"}
+    assert needs == {"apache-airflow", "requests", "urllib3", "pendulum"}
 
 
 def test_the_provider_info_has_the_form_that_airflow_checks() -> None:
