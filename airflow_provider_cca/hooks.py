@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
+from weakref import WeakKeyDictionary
 
 from airflow.sdk import BaseHook, Connection
 from airflow.sdk.log import mask_secret
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 MASKING_SECONDS = 10.0
 """How long a thread of a trigger waits until its secret is masked."""
+_MASKED: WeakKeyDictionary[asyncio.AbstractEventLoop, set[int]] = WeakKeyDictionary()
 
 
 class CcaHook(BaseHook):
@@ -66,14 +68,7 @@ class CcaHook(BaseHook):
         """
         with self._missing_named():
             connection = await self.aget_connection(self.cca_conn_id)
-        loop = asyncio.get_running_loop()
-
-        def mask(secret: Any) -> None:
-            telling = asyncio.run_coroutine_threadsafe(amask_secret(secret), loop)
-            with suppress(TimeoutError):  # as when the loop is about to end
-                telling.result(MASKING_SECONDS)
-
-        return partial(self._client, connection, mask)
+        return partial(self._client, connection, _masking_on(asyncio.get_running_loop()))
 
     def _client(self, connection: Connection, mask: Callable[[Any], None]) -> CcaClient:
         try:
@@ -118,6 +113,19 @@ class CcaHook(BaseHook):
                 f"there is no connection {self.cca_conn_id!r}: create it under Admin > Connections, or with "
                 f"airflow connections add {self.cca_conn_id} --conn-type cca --conn-login … --conn-password …"
             ) from error
+
+
+def _masking_on(loop: asyncio.AbstractEventLoop) -> Callable[[Any], None]:
+    """Masks a secret from a thread; once, since every look of every trigger would else tell it again."""
+    masked = _MASKED.setdefault(loop, set())
+
+    def mask(secret: Any) -> None:
+        if (known := hash(repr(secret))) not in masked:
+            with suppress(TimeoutError):  # as when the loop is about to end
+                asyncio.run_coroutine_threadsafe(amask_secret(secret), loop).result(MASKING_SECONDS)
+                masked.add(known)
+
+    return mask
 
 
 def client_of(connection: Connection, attempts: int, mask: Callable[[Any], None]) -> CcaClient:

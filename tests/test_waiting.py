@@ -310,7 +310,19 @@ def test_a_trigger_asks_airflow_on_the_event_loop_alone(sim: Simulator, day, mon
     assert event["files"] > 0
     assert ("GetConnection", threading.get_ident()) in supervisor.asked
     assert {thread for _, thread in supervisor.asked} == {threading.get_ident()}
-    assert {sim.password, *sim.tokens} <= {secret for secret in supervisor.masked if isinstance(secret, str)}
+    assert all(secret in supervisor.masked for secret in (sim.password, *sim.tokens))
+
+
+def test_what_is_secret_is_told_once_and_not_at_each_look(sim: Simulator, day, monkeypatch) -> None:
+    supervisor = Supervisor(sim.connection_json)
+    monkeypatch.delenv("AIRFLOW_CONN_CCA_DEFAULT")
+    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", supervisor, raising=False)
+    sim.inject(StillProcessing(), "list", times=3)
+    event = fire(
+        CcaFilesTrigger(cca_conn_id="cca_default", report="cdr_compressed", partition=day, poke_interval=0.01)
+    )
+    assert (event["files"] > 0, sim.count(call="list")) == (True, 4)
+    assert [supervisor.masked.count(token) for token in sim.tokens] == [1]
 
 
 def test_a_site_list_is_nothing_to_wait_for() -> None:
