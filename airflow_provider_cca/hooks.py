@@ -8,9 +8,9 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import unquote, urlsplit
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 from airflow.sdk import BaseHook, Connection
 from airflow.sdk.log import mask_secret
@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 
 MASKING_SECONDS = 10.0
 """How long a thread of a trigger waits until its secret is masked."""
-_MASKED: WeakKeyDictionary[asyncio.AbstractEventLoop, set[int]] = WeakKeyDictionary()
+
+MOST_ASKING = 16
+"""How many triggers ask Airflow for their connection at the same time."""
 
 
 class CcaHook(BaseHook):
@@ -66,9 +68,11 @@ class CcaHook(BaseHook):
         Airflow is asked for the connection, and told what is secret, on the event loop: asked from threads,
         the triggerers of Airflow 3.1 to 3.2.1 end. Raises as `get_conn` does.
         """
-        with self._missing_named():
-            connection = await self.aget_connection(self.cca_conn_id)
-        return partial(self._client, connection, _masking_on(asyncio.get_running_loop()))
+        triggers = _Triggers.of_this_loop()
+        async with triggers.asking:
+            with self._missing_named():
+                connection = await self.aget_connection(self.cca_conn_id)
+        return partial(self._client, connection, triggers.mask)
 
     def _client(self, connection: Connection, mask: Callable[[Any], None]) -> CcaClient:
         try:
@@ -115,17 +119,28 @@ class CcaHook(BaseHook):
             ) from error
 
 
-def _masking_on(loop: asyncio.AbstractEventLoop) -> Callable[[Any], None]:
-    """Masks a secret from a thread; once, since every look of every trigger would else tell it again."""
-    masked = _MASKED.setdefault(loop, set())
+class _Triggers:
+    """What all triggers on one event loop share."""
 
-    def mask(secret: Any) -> None:
-        if (known := hash(repr(secret))) not in masked:
+    _known: ClassVar[WeakKeyDictionary[asyncio.AbstractEventLoop, _Triggers]] = WeakKeyDictionary()
+
+    def __init__(self) -> None:
+        self.asking = asyncio.Semaphore(MOST_ASKING)
+        """A thousand that wake up at once would hold the loop for as long as all of them need to ask."""
+        self._loop = ref(asyncio.get_running_loop())
+        self._masked: set[int] = set()
+
+    @classmethod
+    def of_this_loop(cls) -> _Triggers:
+        return cls._known.setdefault(asyncio.get_running_loop(), cls())
+
+    def mask(self, secret: Any) -> None:
+        """From a thread; once, since each look of each trigger would else tell it again."""
+        loop, known = self._loop(), hash(repr(secret))
+        if loop and known not in self._masked:
             with suppress(TimeoutError):  # as when the loop is about to end
                 asyncio.run_coroutine_threadsafe(amask_secret(secret), loop).result(MASKING_SECONDS)
-                masked.add(known)
-
-    return mask
+                self._masked.add(known)
 
 
 def client_of(connection: Connection, attempts: int, mask: Callable[[Any], None]) -> CcaClient:

@@ -17,6 +17,7 @@ from airflow.sdk.execution_time.comms import ConnectionResult
 
 from airflow_provider_cca.compat import AirflowFailException, AirflowSkipException
 from airflow_provider_cca.errors import ServerFault
+from airflow_provider_cca.hooks import MOST_ASKING
 from airflow_provider_cca.looks import FAILED_LOOKS
 from airflow_provider_cca.sensors import CcaFilesSensor
 from airflow_provider_cca.simulator import Delay, Simulator, Status, StillProcessing, TokenExpired
@@ -323,6 +324,29 @@ def test_what_is_secret_is_told_once_and_not_at_each_look(sim: Simulator, day, m
     )
     assert (event["files"] > 0, sim.count(call="list")) == (True, 4)
     assert [supervisor.masked.count(token) for token in sim.tokens] == [1]
+
+
+def test_triggers_that_wake_up_together_ask_a_few_at_a_time(sim: Simulator, day, monkeypatch) -> None:
+    """So that no other trigger waits for all of them."""
+    supervisor = Supervisor(sim.connection_json)
+    asking: list[int] = [0]
+
+    async def slowly(message: Any) -> Any:
+        if message.type == "GetConnection":
+            asking.append(asking[-1] + 1)
+            await asyncio.sleep(0.01)
+            asking.append(asking[-1] - 1)
+        return await Supervisor.asend(supervisor, message)
+
+    async def all_fire() -> list[Any]:
+        trigger = CcaFilesTrigger(cca_conn_id="cca_default", report="cdr_compressed", partition=day)
+        return await asyncio.gather(*(anext(trigger.run()) for _ in range(40)))
+
+    monkeypatch.delenv("AIRFLOW_CONN_CCA_DEFAULT")
+    monkeypatch.setattr(supervisor, "asend", slowly)
+    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", supervisor, raising=False)
+    assert all(event.payload["files"] for event in asyncio.run(all_fire()))
+    assert 1 < max(asking) <= MOST_ASKING
 
 
 def test_a_site_list_is_nothing_to_wait_for() -> None:
