@@ -15,11 +15,13 @@ else:
     except ImportError:  # Airflow 3.1 and 3.2
 
         async def amask_secret(secret: Any) -> None:
-            """Tell the process that writes the log. The `mask_secret` that is there, called by a thread, ends
-            all triggers of Airflow 3.1 to 3.2.1."""
+            """Here, and in the process that writes the log. The public `mask_secret`, called by a thread,
+            ends all triggers of Airflow 3.1 to 3.2.1."""
+            from airflow.sdk._shared.secrets_masker import mask_secret
             from airflow.sdk.execution_time import task_runner
             from airflow.sdk.execution_time.comms import MaskSecret
 
+            mask_secret(secret)
             with suppress(Exception):
                 if comms := getattr(task_runner, "SUPERVISOR_COMMS", None):
                     await comms.asend(MaskSecret(value=secret))

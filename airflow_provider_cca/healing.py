@@ -12,6 +12,7 @@ from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence, Se
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from threading import Event
 
 from airflow_provider_cca.coverage import Comparison, Coverage, State
@@ -251,9 +252,18 @@ class Healing:
         for whole in self.landing.landed if self.landing else ():
             self.inventory.trust(folder_of(whole.scope, whole.partition))
         with ThreadPoolExecutor(self.workers) as pool:
-            self.inventory.look_again(folders, pool)
-            for one, held in zip(landed, pool.map(self.inventory.held, folders), strict=True):
-                self._judge(one.with_refused(refused, held))
+            look = partial(self.inventory.held, again=True)
+            for one, held in zip(landed, pool.map(look, folders), strict=True):
+                if held.error:
+                    self._lose_sight(one, held.error)
+                else:
+                    self._judge(one.with_refused(refused, held))
+
+    def _lose_sight(self, one: Comparison, error: CcaError) -> None:
+        """What the look before the landing has found stays, but is not known to be so any more."""
+        place = one.scope, one.partition
+        self.failures[f"{one.scope} {one.partition} in the store"] = error
+        self.coverages[place] = replace(self.coverages[place], state=State.UNKNOWN)
 
 
 def _downloaded_too_often(files: Iterable[RemoteFile]) -> frozenset[RemoteFile]:

@@ -7,8 +7,7 @@ content is to be read.
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Mapping
-from concurrent.futures import Executor
+from collections.abc import Collection, Mapping
 from enum import StrEnum
 
 from airflow_provider_cca.coverage import Held
@@ -65,24 +64,15 @@ class Inventory:
     def _listed(self, folder: str) -> dict[str, dict[str, StoredObject]]:
         return self.retry.call(lambda: self.store.objects_below(folder))
 
-    def look_again(self, folders: Iterable[str], pool: Executor) -> None:
-        """List these folders anew, after a landing: what it wrote it has verified."""
+    def held(self, folder: str, *, again: bool = False) -> Held:
+        """The manifest of a partition, and which of its files are whole; or why that cannot be told.
 
-        def sizes(folder: str) -> tuple[str, dict[str, StoredObject]]:
-            try:
-                found = self.retry.call(lambda: self.store.sizes(folder))
-            except Closed:
-                raise
-            except CcaError as error:
-                log.warning("%s", error)
-                found = {}
-            return folder, {name: StoredObject(size) for name, size in found.items()}
-
-        self._folders |= dict(pool.map(sizes, folders))
-
-    def held(self, folder: str) -> Held:
-        """The manifest of a partition, and which of its files are whole; or why that cannot be told."""
+        :param again: After a landing, which has verified what it wrote.
+        """
         try:
+            if again:
+                sizes = self.retry.call(lambda: self.store.sizes(folder))
+                self._folders[folder] = {name: StoredObject(size) for name, size in sizes.items()}
             return self._held(folder)
         except Closed:
             raise

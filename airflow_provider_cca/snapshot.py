@@ -311,8 +311,8 @@ def _lost_files(data: Mapping[str, Any]) -> tuple[tuple[str, int], ...]:
         files = tuple((one["id"], one["bytes"]) for one in data.get("lost_files", ()))
     except (KeyError, TypeError):
         return ()
-    readable = all(isinstance(id_, str) and isinstance(size, int) and size >= 0 for id_, size in files)
-    return files if readable and len(files) <= data["lost"] else ()
+    readable = all(isinstance(id_, str) and type(size) is int and size >= 0 for id_, size in files)
+    return files if readable and len(files) <= int(data["lost"]) else ()
 
 
 def gaps_within(gaps: Iterable[Coverage], days: int, today: date) -> Iterator[Coverage]:

@@ -275,6 +275,19 @@ def test_the_test_button_on_a_bundle_that_is_not_there(press_test: Callable[...,
     assert "names /nowhere/ca.pem, which cannot be read on this worker (No such file or directory)" in says
 
 
+def test_the_test_button_on_a_certificate_in_the_place_of_its_path(
+    press_test: Callable[..., str], tmp_path: Path
+) -> None:
+    says = press_test(extra={"verify": certificate_of(self_signed(tmp_path))})
+    assert "holds a certificate itself: write it to a PEM file that is on every worker, and give" in says
+    assert "BEGIN" not in says
+
+
+def test_the_test_button_on_a_path_that_no_file_can_have(press_test: Callable[..., str]) -> None:
+    says = press_test(extra={"verify": "/" + 5000 * "a"})
+    assert "which cannot be read on this worker (File name too long)" in says
+
+
 def test_a_bundle_that_cannot_be_used_stops_a_task_before_anything_is_sent(
     sim: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:

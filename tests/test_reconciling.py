@@ -485,6 +485,39 @@ def test_a_gap_whose_file_has_expired_is_not_closed_by_a_new_one(
     assert [(gap["state"], gap["lost"]) for gap in snapshot(tmp_path)["gaps"]] == [("lost", 1)]
 
 
+@pytest.mark.cca_simulator(days=400, sites=1, recovered=False, quirks=False)
+def test_a_store_that_fails_after_a_landing_makes_nothing_lost(
+    sim: Simulator, reconcile: Reconcile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the month that is a year old, of which the server forgets one day after the other."""
+    monthly = {"report": "peak_port_monthly", "level": "site", "lookback_days": 365}
+    whole, healed = (
+        sim.world.add("peak_port_monthly", ago(364), name.encode(), level="site", name=name)
+        for name in ("whole.csv", "healed.csv")
+    )
+    reconcile(**monthly)
+    month = tmp_path / "peak_port_monthly" / "level=site" / f"creation_month={ago(364)[:7]}"
+    stored = month / healed.name
+    stored.unlink()
+    sim.world.removed.add(whole.id)
+    sizes = LocalStore.sizes
+
+    def failing(store: LocalStore, key: str) -> dict[str, int]:
+        if month.name in key and stored.exists():
+            raise StoreError("busy")
+        return sizes(store, key)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(LocalStore, "sizes", failing)
+        with pytest.raises(ExpiresSoon, match="busy"):
+            reconcile(**monthly)
+    (row,) = snapshot(tmp_path)["rows"]
+    (cell,) = (cell for cell in row["partitions"] if cell["partition"] == ago(364)[:7])
+    assert (cell["state"], cell["files"], cell["landed"], cell["lost"]) == ("unknown", 2, 1, 0)
+    assert reconcile(**monthly)["still_missing"] == 0
+    assert snapshot(tmp_path)["gaps"] == []
+
+
 @pytest.mark.cca_simulator(days=12, files_per_day=3, recovered=False)
 def test_what_is_lost_stays_so_when_others_of_its_date_are_healed_in_the_same_run(
     sim: Simulator, reconcile: Reconcile, tmp_path: Path
