@@ -194,25 +194,15 @@ class Healing:
             if held.error:
                 self.failures[f"{window.scope} {partition} in the store"] = held.error
                 listed = None
-            if partition not in asked:
-                # Nothing remembers that this was tried in vain.
-                refused = _downloaded_too_often(listed or ())
-            else:
-                refused = self._refused_before(window.scope, partition, listed or ())
+            before = self.before.gaps.get((window.scope, partition))
+            # Tried in vain before; of a date that nobody asked for, nothing would remember that.
+            tried = partition not in asked or (before and before.lost)
+            refused = _downloaded_too_often(listed or ()) if tried else frozenset()
             one = Comparison(window.scope, partition, listed, held, self.now, refused)
             if partition in asked:
                 self._judge(one)
             elif one.needs_landing():
                 self._strays[window.scope, partition] = one
-
-    def _refused_before(
-        self, scope: Scope, partition: Partition, files: Iterable[RemoteFile]
-    ) -> frozenset[RemoteFile]:
-        """What the server says has been downloaded too often, once that was tried in vain."""
-        before = self.before.gaps.get((scope, partition))
-        if not before or not before.lost:
-            return frozenset()
-        return _downloaded_too_often(files)
 
     def _judge(self, one: Comparison) -> None:
         place = one.scope, one.partition

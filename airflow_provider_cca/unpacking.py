@@ -225,7 +225,7 @@ class Unpacking:
         The manifest that is there still names these, and gets no successor as long as one zip fails.
         """
         todo = [zip_ for zip_ in zips if not before.has_all(zip_)]
-        unpacked = {_origin(entry)[0]: _origin(entry)[1] for entry in before.entries()}
+        unpacked = {key: md5 for key, md5, _ in map(_origin, before.entries())}
         revised = {zip_.key for zip_ in todo if unpacked.get(zip_.key, zip_.md5) != zip_.md5}
         if not revised:
             return revised

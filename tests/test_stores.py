@@ -449,7 +449,7 @@ def test_what_a_task_that_failed_has_put_in_the_place_of_a_file_is_not_named_as_
 ) -> None:
     """It has the size that was listed, and nobody has written a manifest for it."""
     if isinstance(getattr(place.store, "fs", None), MemoryFileSystem):
-        pytest.skip("it tells neither the MD5 nor, by a clock of ours, the time")
+        pytest.skip("a store in memory lists neither MD5s nor times by which a change would be seen")
     if landed_before:
         land(place, server, server.has(NEW, b"new"))
     with pytest.raises(PartlyLanded, match=r"something else at .*a\.zip") as caught:
@@ -463,7 +463,7 @@ def test_what_a_task_that_failed_has_put_in_the_place_of_a_file_is_not_named_as_
 def test_a_manifest_that_is_written_when_tasks_clash_names_what_is_there(place, server) -> None:
     """Of another file it is known to be right, although this landing ends with an error."""
     if isinstance(place.store, FsspecStore) and not isinstance(place.store, LocalStore):
-        pytest.skip("sizes are not believed, where no object is replaced at once")
+        pytest.skip("of a store that replaces no object at once, sizes are not believed")
     third = listed(b"3", "c.zip", "3", hour=9)
     old_c = listed(b"2", "c.zip", "3", hour=9)
     server.has(OLD, b"old"), server.has(old_c, b"2")
