@@ -40,10 +40,10 @@ year: $(INSTALLED) ## land a year of all reports beside curl, damage it, let it 
 	@$(RUN) -m tests.live.year
 
 kills: $(INSTALLED) ## kill a landing at 100 random moments on each store; see what is left, and land the rest
-	$(RUN) -m pytest -m live tests/test_kills.py
+	$(RUN) -m pytest -m live tests/reliability/test_kills.py
 
 versions: $(INSTALLED) dist ## the suite on the newest Airflow 3.1, 3.2 and 3.3, with our wheel installed; on 3.1 also backfills
-	@$(RUN) -m tests.versions
+	@$(RUN) -m tests.package.versions
 
 bench: $(INSTALLED) ## measure us beside curl, rclone and others; writes docs/benchmarks.md
 	@$(RUN) -m uv pip install --quiet --python $(RUN) --group bench || $(RUN) -m pip install --quiet --group bench

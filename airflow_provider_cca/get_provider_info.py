@@ -7,7 +7,8 @@ from typing import Any
 
 def get_provider_info() -> dict[str, Any]:
     """Entry point of group `apache_airflow_provider`."""
-    from airflow_provider_cca import __version__, form
+    from airflow_provider_cca import __version__
+    from airflow_provider_cca.integration import connection_form as form
 
     return {
         "package-name": "airflow-provider-cca",

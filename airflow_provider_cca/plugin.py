@@ -26,7 +26,7 @@ async def coverage_page(
     send: Callable[[Message], Awaitable[None]],
 ) -> None:
     """The coverage page as an ASGI application, which is built when it is first asked for."""
-    from airflow_provider_cca.coverage_page.app import app
+    from airflow_provider_cca.ui.coverage_page.app import app
 
     await app(scope, receive, send)
 
@@ -37,7 +37,7 @@ async def docs_page(
     send: Callable[[Message], Awaitable[None]],
 ) -> None:
     """The documentation, likewise."""
-    from airflow_provider_cca.docs_page.app import app
+    from airflow_provider_cca.ui.docs_page.app import app
 
     await app(scope, receive, send)
 

@@ -10,14 +10,15 @@ from typing import Any, NoReturn
 
 from airflow.sdk import BaseSensorOperator, Context, PokeReturnValue
 
-from airflow_provider_cca.arguments import check_arguments
-from airflow_provider_cca.compat import AirflowFailException, AirflowSkipException, conf
+from airflow_provider_cca.api.availability import FAILED_LOOKS, Look, Sight
 from airflow_provider_cca.errors import CcaError, OutsideRetention, TransientError
-from airflow_provider_cca.looks import FAILED_LOOKS, Look, Sight
-from airflow_provider_cca.metrics import count_looks
-from airflow_provider_cca.outcomes import airflow_errors
+from airflow_provider_cca.events.metrics import count_looks
+from airflow_provider_cca.hooks import CcaHook
+from airflow_provider_cca.integration.arguments import check_arguments
+from airflow_provider_cca.integration.compat import AirflowFailException, AirflowSkipException, conf
+from airflow_provider_cca.integration.requested_range import Asked, partitions_of_run
+from airflow_provider_cca.integration.task_failures import airflow_errors
 from airflow_provider_cca.reports import report_named
-from airflow_provider_cca.runs import Asked, partitions_of_run
 
 
 class CcaFilesSensor(BaseSensorOperator):
@@ -102,7 +103,8 @@ class CcaFilesSensor(BaseSensorOperator):
         """One look, counted."""
         outcome = "failed"
         try:
-            sight = look.now(attempts)
+            with CcaHook(self.cca_conn_id, attempts).get_conn() as client:
+                sight = look.now(client)
             outcome = sight.outcome
             return sight
         finally:
@@ -117,7 +119,6 @@ class CcaFilesSensor(BaseSensorOperator):
     def _look(self, context: Context) -> Look:
         asked = self._asked(context)
         return Look(
-            cca_conn_id=self.cca_conn_id,
             report=self.report,
             partition=str(asked.first),
             partition_end=str(asked.last) if asked.last != asked.first else None,
@@ -140,6 +141,7 @@ class CcaFilesSensor(BaseSensorOperator):
 
         self.defer(
             trigger=CcaFilesTrigger(
+                cca_conn_id=self.cca_conn_id,
                 **asdict(look),
                 poke_interval=self.poke_interval,
                 first_wait=max(self.poke_interval, self._retry_after),

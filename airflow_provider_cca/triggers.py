@@ -12,9 +12,11 @@ from typing import Any
 
 from airflow.triggers.base import BaseEventTrigger, BaseTrigger, TriggerEvent
 
-from airflow_provider_cca.arguments import check_arguments, is_open
+from airflow_provider_cca.api.availability import FAILED_LOOKS, Look, Sight
+from airflow_provider_cca.core.partition import newest_partitions
 from airflow_provider_cca.errors import CcaError, InvalidArgument, TransientError
-from airflow_provider_cca.looks import FAILED_LOOKS, Look, newest_partitions
+from airflow_provider_cca.hooks import CcaHook
+from airflow_provider_cca.integration.arguments import check_arguments, is_open
 from airflow_provider_cca.reports import Grain, report_named
 
 MOST_LOOKBACK = {Grain.DAY: 31, Grain.MONTH: 12}
@@ -49,14 +51,20 @@ class CcaFilesTrigger(BaseTrigger):
         first_wait: float = 0.0,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.look = Look(cca_conn_id, report, partition, partition_end, site, level, allow_empty)
+        self.cca_conn_id = cca_conn_id
+        self.look = Look(report, partition, partition_end, site, level, allow_empty)
         self.poke_interval = poke_interval
         self.first_wait = first_wait
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         return (
             "airflow_provider_cca.triggers.CcaFilesTrigger",
-            {**asdict(self.look), "poke_interval": self.poke_interval, "first_wait": self.first_wait},
+            {
+                "cca_conn_id": self.cca_conn_id,
+                **asdict(self.look),
+                "poke_interval": self.poke_interval,
+                "first_wait": self.first_wait,
+            },
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
@@ -66,7 +74,7 @@ class CcaFilesTrigger(BaseTrigger):
             await asyncio.sleep(wait)
             waited, wait = waited + wait, self.poke_interval
             try:
-                sight = await self.look.in_trigger()
+                sight = await _sight(self.cca_conn_id, self.look)
             except CcaError as error:
                 failed += 1
                 looks["failed"] += 1
@@ -151,7 +159,7 @@ class CcaNewPartitionTrigger(BaseEventTrigger):
                 for partition in sorted(window, key=failures.__getitem__):
                     if partition in fired:
                         continue
-                    sight = await self._look(partition).in_trigger()
+                    sight = await _sight(self.cca_conn_id, self._look(partition))
                     wait = max(wait, sight.retry_after or 0)
                     self.log.info("%s", sight.message)
                     if sight.ready:
@@ -167,7 +175,7 @@ class CcaNewPartitionTrigger(BaseEventTrigger):
             await asyncio.sleep(wait)
 
     def _look(self, partition: str) -> Look:
-        return Look(self.cca_conn_id, self.report, partition, None, self.site, self.level, allow_empty=False)
+        return Look(self.report, partition, None, self.site, self.level, allow_empty=False)
 
     def _payload(self, partition: str, files: int) -> dict[str, Any]:
         scope = {name: value for name, value in (("site", self.site), ("level", self.level)) if value}
@@ -181,6 +189,18 @@ class CcaNewPartitionTrigger(BaseEventTrigger):
         level = logging.WARNING if isinstance(error, TransientError) else logging.ERROR
         self.log.log(level, "%s: look %d in a row that failed. Next look in %g s", error, failed, wait)
         return wait
+
+
+async def _sight(cca_conn_id: str, look: Look) -> Sight:
+    """Look from an event loop, which is shared with every other trigger: the server is asked in a thread, and
+    once, since waits would hold one of the few threads that they share as well."""
+
+    def ask() -> Sight:
+        with connect() as client:
+            return look.now(client)
+
+    connect = await CcaHook(cca_conn_id, attempts=1).aget_conn()
+    return await asyncio.to_thread(ask)
 
 
 def _check_plain(**arguments: object) -> None:

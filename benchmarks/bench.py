@@ -20,7 +20,7 @@ from .processes import Cost, run_python
 from .server import Server
 
 if TYPE_CHECKING:
-    from tests.s3 import S3Server
+    from tests.support.s3 import S3Server
 
 T = TypeVar("T")
 
@@ -67,7 +67,7 @@ class Bench:
     @cached_property
     def certificates(self) -> tuple[Path, Path]:
         """That of a server on this machine with its key, and a bundle of it and all that are usual."""
-        from tests.strangers import self_signed
+        from tests.support.strangers import self_signed
 
         own, bundle = self_signed(self.folder), self.folder / "bundle.pem"
         bundle.write_bytes(Path(DEFAULT_CA_BUNDLE_PATH).read_bytes() + own.read_bytes())
@@ -78,7 +78,7 @@ class Bench:
         """A real S3 server, started when first asked for."""
         os.environ.setdefault("CEPH_ARGS", CEPH_ARGS)
         try:
-            from tests.s3 import serve
+            from tests.support.s3 import serve
 
             return self.stack.enter_context(serve())
         except (ImportError, RuntimeError) as error:
@@ -87,7 +87,7 @@ class Bench:
     @property
     def s3_login(self) -> dict[str, str]:
         """How rclone logs in to the S3 server."""
-        from tests.s3 import ACCESS_KEY, SECRET_KEY
+        from tests.support.s3 import ACCESS_KEY, SECRET_KEY
 
         return {"RCLONE_S3_ACCESS_KEY_ID": ACCESS_KEY, "RCLONE_S3_SECRET_ACCESS_KEY": SECRET_KEY}
 

@@ -12,9 +12,10 @@ from datetime import date, timedelta
 from importlib import import_module
 from typing import Any
 
-from airflow_provider_cca.client import CcaClient
+from airflow_provider_cca.api.auth import Token
+from airflow_provider_cca.api.client import CcaClient
+from airflow_provider_cca.core.partition import Partition, Scope
 from airflow_provider_cca.hooks import CcaHook
-from airflow_provider_cca.models import Partition, Scope, Token
 from airflow_provider_cca.operators import CcaToObjectStorageOperator
 from airflow_provider_cca.reports import REPORTS, Grain
 from airflow_provider_cca.triggers import CcaFilesTrigger

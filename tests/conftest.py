@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
-from pathlib import Path
 from threading import Event
 from typing import Any
 
@@ -18,14 +16,14 @@ os.environ.setdefault("AIRFLOW__CORE__UNIT_TEST_MODE", "True")
 import pendulum
 import pytest
 
-from airflow_provider_cca import retry
-from airflow_provider_cca.client import CcaClient
-from airflow_provider_cca.config import CcaConfig
+from airflow_provider_cca.api.auth import forget_logins
+from airflow_provider_cca.api.client import CcaClient
+from airflow_provider_cca.api.config import CcaConfig
+from airflow_provider_cca.core import retry
 from airflow_provider_cca.errors import Closed
-from airflow_provider_cca.session import forget_logins
 from airflow_provider_cca.simulator import Simulator
 
-pytest_plugins = ["s3", "s3_proxy", "places", "strangers", "verdicts"]
+pytest_plugins = [f"tests.support.{name}" for name in ("s3", "s3_proxy", "places", "strangers", "verdicts")]
 
 
 @pytest.fixture(autouse=True)
@@ -84,12 +82,3 @@ def run() -> Callable[..., Any]:
         return operator.execute(values)
 
     return execute
-
-
-def tree(root: Path) -> dict[str, bytes]:
-    """Every file below a folder."""
-    return {str(p.relative_to(root)): p.read_bytes() for p in root.rglob("*") if p.is_file()}
-
-
-def today() -> datetime:
-    return datetime.now(UTC)

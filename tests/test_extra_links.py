@@ -6,12 +6,11 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from s3 import BUCKET
 
 from airflow_provider_cca import extra_links
-from airflow_provider_cca.compat import AirflowFailException
 from airflow_provider_cca.extra_links import LandedFilesLink, ReportDocsLink, console_url
 from airflow_provider_cca.get_provider_info import get_provider_info
+from airflow_provider_cca.integration.compat import AirflowFailException
 from airflow_provider_cca.operators import (
     CcaDownloadFilesOperator,
     CcaReconcileOperator,
@@ -20,6 +19,7 @@ from airflow_provider_cca.operators import (
 )
 from airflow_provider_cca.reports import REPORTS
 from airflow_provider_cca.simulator import Simulator, Status
+from tests.support.s3 import BUCKET
 
 TASK = SimpleNamespace(dag_id="my dag", task_id="t", run_id="r", map_index=-1)
 
@@ -102,7 +102,7 @@ def test_on_an_s3_server_of_ones_own_the_link_is_the_url_without_the_connection_
 
 @pytest.mark.parametrize("report", REPORTS)
 def test_the_docs_have_a_place_for_each_report(report: str) -> None:
-    """Below the root of Airflow's UI, where the plugin serves them: tests/test_docs_page.py."""
+    """Below the root of Airflow's UI, where the plugin serves them: tests/ui/test_docs_page.py."""
     operator = (
         CcaSiteListToObjectStorageOperator(task_id="t", destination="/s")
         if report == "site_list"

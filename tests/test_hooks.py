@@ -12,16 +12,17 @@ import pytest
 from airflow.api_fastapi.core_api.services.ui.connections import HookMetaService
 from airflow.sdk import Connection
 from airflow.sdk.log import redact
-from strangers import Stranger, self_signed
 
-from airflow_provider_cca import form
-from airflow_provider_cca.compat import AirflowFailException
-from airflow_provider_cca.config import CcaConfig
+from airflow_provider_cca.api.config import CcaConfig
 from airflow_provider_cca.errors import FileExpired, InvalidConnection, ServerFault
 from airflow_provider_cca.get_provider_info import get_provider_info
-from airflow_provider_cca.hooks import CcaHook, config_from
-from airflow_provider_cca.outcomes import airflow_errors
+from airflow_provider_cca.hooks import CcaHook
+from airflow_provider_cca.integration import connection_form as form
+from airflow_provider_cca.integration.compat import AirflowFailException
+from airflow_provider_cca.integration.connection import config_from
+from airflow_provider_cca.integration.task_failures import airflow_errors
 from airflow_provider_cca.simulator import Simulator
+from tests.support.strangers import Stranger, self_signed
 
 
 def connection(extra: Any = None, **fields: Any) -> Connection:

@@ -9,10 +9,10 @@ import pendulum
 import pytest
 from airflow.utils.types import DagRunType
 
-from airflow_provider_cca.compat import AirflowSkipException
 from airflow_provider_cca.errors import InvalidArgument, OutsideRetention
+from airflow_provider_cca.integration.compat import AirflowSkipException
+from airflow_provider_cca.integration.requested_range import Asked, partitions_of_run
 from airflow_provider_cca.reports import REPORTS
-from airflow_provider_cca.runs import Asked, partitions_of_run
 
 DAILY, MONTHLY = REPORTS["cdr_compressed"], REPORTS["peak_port_monthly"]
 DATE = pendulum.datetime(2026, 3, 5, 9, tz="UTC")

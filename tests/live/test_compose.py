@@ -20,10 +20,10 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import compose_file
 import pytest
 
 from airflow_provider_cca.simulator.__main__ import arguments, simulator
+from tests.support import compose_file
 
 from . import namespace
 from .proof import MANIFEST

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import ConsoleMessage, Frame, Page, Request, expect
 
-from tests.snapshots import Snapshot, make, write
+from tests.support.snapshots import Snapshot, make, write
 
 from .browser import browser_page
 from .stack import Stack

@@ -1,0 +1,104 @@
+"""The machine account of a connection in this process: its token, logins, and connection limit (§3.3)."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from airflow_provider_cca.api.config import CcaConfig
+from airflow_provider_cca.api.connection_limit import Budget
+from airflow_provider_cca.errors import (
+    Unauthorized,
+    UnreadableAnswer,
+)
+
+REFUSAL_HOLDS_SECONDS = 10.0
+
+RENEWAL_MARGIN_SECONDS = 300.0
+
+
+@dataclass
+class Account:
+    """One machine account in this process: its token, and its budget of connections.
+
+    Shared by all clients of the same config, so that one process logs in once and never has more than
+    `max_connections` answers open for its token.
+    """
+
+    budget: Budget
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    current: Token | None = field(default=None, repr=False)
+    renew_at: float = 0.0
+    worked: Token | None = field(default=None, repr=False)
+    """The last token that the server has accepted."""
+
+    login_refused: Unauthorized | None = None
+
+    def token(self, login: Callable[[], Token], refused: Token | None = None) -> Token:
+        """The token, a new one if it nears its end or was `refused`: one thread logs in, others wait."""
+        with self.lock:
+            if self.login_refused and time.monotonic() < self.renew_at:
+                # For all threads that wait here: an account may be locked after a few wrong passwords.
+                raise self.login_refused
+            if self.current is None or self.current is refused or time.monotonic() >= self.renew_at:
+                self.current = token = self._new(login)
+                margin = min(RENEWAL_MARGIN_SECONDS, token.expires_in / 10)
+                self.renew_at = time.monotonic() + token.expires_in - margin
+            return self.current
+
+    def forget_refusal(self) -> None:
+        """Let the next login be tried at once: somebody asks for it by hand, after a refusal."""
+        with self.lock:
+            self.login_refused = None
+
+    def _new(self, login: Callable[[], Token]) -> Token:
+        self.current = self.login_refused = None
+        try:
+            return login()
+        except Unauthorized as error:
+            self.login_refused, self.renew_at = error, time.monotonic() + REFUSAL_HOLDS_SECONDS
+            raise
+
+
+_accounts: dict[CcaConfig, Account] = {}
+
+_accounts_lock = threading.Lock()
+
+
+def account_of(config: CcaConfig) -> Account:
+    with _accounts_lock:
+        return _accounts.setdefault(config, Account(Budget(config.max_connections)))
+
+
+def forget_logins() -> None:
+    """Drop every token of this process. A forked child calls it: a lock may have been held at the fork."""
+    global _accounts_lock
+    _accounts_lock = threading.Lock()
+    _accounts.clear()
+
+
+os.register_at_fork(after_in_child=forget_logins)
+
+
+@dataclass(frozen=True)
+class Token:
+    """An access token, and how long the server will take it (§3.3)."""
+
+    value: str = field(repr=False)
+    expires_in: float
+
+    @classmethod
+    def from_api(cls, answer: Mapping[str, Any]) -> Token:
+        """From the answer of POST /v1/oauth/token; raises UnreadableAnswer without a token in it."""
+        value = answer.get("accessToken")
+        if not isinstance(value, str) or not value or not value.isascii() or not value.isprintable():
+            raise UnreadableAnswer("the login was answered without a usable accessToken (§3.3)")
+        lifetime = answer.get("expiresIn")
+        # Without a usable lifetime the token serves until the server refuses it.
+        if not isinstance(lifetime, int | float) or isinstance(lifetime, bool) or not 0 < lifetime < 1e9:
+            lifetime = float("inf")
+        return cls(value, float(lifetime))

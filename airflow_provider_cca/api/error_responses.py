@@ -1,0 +1,193 @@
+"""What a status other than 200 means (§3.5-3.7). Plain Python: no Airflow, no I/O.
+
+403 has three meanings in the API document: the report is being generated, the file expired, or it was
+downloaded too often. Only the first is worth waiting for, so they are told apart by the server's
+message, and where that says nothing by what the listing told of the file.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from urllib.parse import quote
+
+from airflow_provider_cca.core.files import RemoteFile
+from airflow_provider_cca.errors import (
+    AttemptsExhausted,
+    CcaError,
+    FileExpired,
+    Forbidden,
+    InvalidConnection,
+    InvalidRequest,
+    ServerFault,
+    StillProcessing,
+    TooManyConnections,
+    Unauthorized,
+    UnexpectedAnswer,
+)
+from airflow_provider_cca.reports import MAX_DOWNLOAD_ATTEMPTS, RETENTION_DAYS
+
+_MEANINGS: dict[type[CcaError], re.Pattern[str]] = {
+    StillProcessing: re.compile(r"in progress|still processing|being generated|generation", re.I),
+    FileExpired: re.compile(r"\bfile\b.*\bexpired\b|\bexpired for download", re.I),
+    AttemptsExhausted: re.compile(r"exceed.*\b(maximum|attempts)\b|\bdownload (attempts|times)\b", re.I),
+}
+
+LONGEST_WISH = timedelta(days=1).total_seconds()
+"""Seconds after which we ask again even if told to wait longer: a mistyped header must not cost years."""
+
+
+def retry_after_seconds(header: str | None, now: datetime) -> float | None:
+    """A Retry-After header, seconds or an HTTP date, as 0 to 86,400 s from now; None when unusable."""
+    if not header:
+        return None
+    if header.strip().isascii() and header.strip().isdigit():
+        return min(float(header.strip()[:9]), LONGEST_WISH)
+    try:
+        moment = parsedate_to_datetime(header)
+        # Without a zone, and with -0000, it is UTC too: not the zone of this worker.
+        moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+        seconds = (moment - now).total_seconds()
+        return min(max(0.0, seconds), LONGEST_WISH)
+    except (ValueError, TypeError, OverflowError):
+        return None
+
+
+def refusal(
+    status: int,
+    message: str,
+    *,
+    what: str,
+    retry_after: float | None,
+    file: RemoteFile | None = None,
+    generating_403: bool = False,
+) -> CcaError:
+    """The error for a status other than 200.
+
+    :param message: What the server said, for the user to read.
+    :param what: The call, as in "the listing of cdr_compressed".
+    :param file: The file, when one was being downloaded.
+    :param generating_403: Whether 403 without a telling message means "still generating" here.
+    """
+    said = f' The server says: "{message}"' if message else ""
+    if status == 412:
+        return StillProcessing(f"{what} is still processing (412).{said}", retry_after=retry_after)
+    if status == 403:
+        meaning = _meaning_of_403(message, file, generating_403)
+        facts = {"retry_after": retry_after} if meaning is StillProcessing else {}
+        return meaning(f"{what} {_TEXTS[meaning]} (403).{said}", **facts)
+    if status == 401:
+        return Unauthorized(
+            f"{what} refuses a fresh token (401): check that the machine account may read it.{said}"
+        )
+    if status == 406:
+        return InvalidRequest(
+            f"{what} finds a parameter invalid (406): check site, level and partition.{said}"
+        )
+    if status == 407:
+        return InvalidConnection(
+            f"{what}: the proxy wants a name and password, or refuses those that it got (407): check "
+            '"proxy" in the connection\'s extra, or http_proxy in the environment of this worker'
+        )
+    if status == 429:
+        return TooManyConnections(
+            f"{what} was refused, too many connections for this token (429): lower max_connections, or give "
+            f"the tasks a pool.{said}",
+            retry_after=retry_after,
+        )
+    if status >= 500 or status == 408:
+        return ServerFault(f"{what} failed with {status}.{said}", status=status, retry_after=retry_after)
+    return UnexpectedAnswer(
+        f"{what} was answered with {status}, which the API does not know: check host, schema and port "
+        f"of the connection.{said}",
+        status=status,
+    )
+
+
+_TEXTS: dict[type[CcaError], str] = {
+    StillProcessing: "is not available yet, it is being generated",
+    FileExpired: f"is past its {RETENTION_DAYS} days and gone",
+    AttemptsExhausted: f"was downloaded more than {MAX_DOWNLOAD_ATTEMPTS} times, ask Cisco to release it",
+    Forbidden: "is forbidden, ask whether the machine account may read it",
+}
+
+
+def _meaning_of_403(message: str, file: RemoteFile | None, generating_403: bool) -> type[CcaError]:
+    told = [meaning for meaning, pattern in _MEANINGS.items() if pattern.search(message)]
+    if len(told) == 1:
+        return told[0]
+    if file:
+        now = datetime.now(UTC)
+        if file.expires_on and file.expires_on <= now:
+            return FileExpired
+        if not file.expires_on and file.created_on <= now - timedelta(days=RETENTION_DAYS):
+            return FileExpired
+        if file.download_attempts >= MAX_DOWNLOAD_ATTEMPTS:
+            return AttemptsExhausted
+    return StillProcessing if generating_403 else Forbidden
+
+
+MAX_BYTES = 4096
+"""So much of a body is looked at."""
+
+LONGEST = 300
+
+LONGEST_OF_A_PAGE = 100
+"""Characters. A page of HTML is not from the API: a proxy or another server wrote it, for a browser."""
+
+_NAMES = ("message", "error_description", "description", "error")
+
+_BETWEEN = r"""(?:[\\\s"'\[{(]|&\#?\w+;|%22)*"""
+
+_ACCESS_TOKEN = re.compile(
+    rf"""(access[\s_-]*token{_BETWEEN}(?:[:=>]|%3[ad]){_BETWEEN})((?<=["'])[^"']+|[^\s"'\\,;&<>}}\]]+)""",
+    re.I,
+)
+
+_PAGE = re.compile(r"\s*<[!?a-z]", re.I)
+
+_TAGS = re.compile(r"<(script|style)\b.*?</\1\s*>|<!--.*?-->|<[^>]*>", re.I | re.S)
+
+
+def message_of(body: bytes, secrets: Iterable[str]) -> str:
+    """The message in a body, on one line, without the secrets and without the value of any accessToken.
+
+    :param body: Its first MAX_BYTES.
+    """
+    forms = [form for secret in secrets if secret for form in _written_forms(secret)]
+    text = body.decode("utf-8", "replace")
+    if len(body) >= MAX_BYTES:
+        # What is cut off may be the second half of a secret.
+        text = text[: -max(map(len, forms), default=1)]
+    text = _without(_told(text), forms)
+    longest = LONGEST
+    if _PAGE.match(text):
+        text, longest = _without(html.unescape(_TAGS.sub(" ", text)), forms), LONGEST_OF_A_PAGE
+    text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return text if len(text) <= longest else text[:longest] + "…"
+
+
+def _told(text: str) -> str:
+    try:
+        body = json.loads(text)
+        named = [body[name] for name in _NAMES if body.get(name)] if isinstance(body, dict) else []
+        return str(named[0]) if named else json.dumps(body, ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _without(text: str, forms: Iterable[str]) -> str:
+    for form in forms:
+        text = text.replace(form, "***")
+    return _ACCESS_TOKEN.sub(r"\1***", text)
+
+
+def _written_forms(secret: str) -> list[str]:
+    """How a server may write it that repeats our request: as it is, or escaped; the longest first."""
+    forms = {secret, repr(secret)[1:-1], quote(secret, safe="", errors="replace"), html.escape(secret)}
+    forms |= {json.dumps(secret, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False)}
+    return sorted(forms, key=len, reverse=True)

@@ -1,0 +1,79 @@
+"""List sites and files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import Context
+
+from airflow_provider_cca.core.files import by_partition
+from airflow_provider_cca.core.partition import Scope
+from airflow_provider_cca.integration.arguments import check_arguments
+from airflow_provider_cca.integration.requested_range import partitions_of_run
+from airflow_provider_cca.operators.cca_operator import CcaOperator
+from airflow_provider_cca.reports import report_named
+
+if TYPE_CHECKING:
+    from airflow_provider_cca.operators.extract import CcaExtractOperator as CcaExtractOperator
+    from airflow_provider_cca.operators.reconcile import CcaReconcileOperator as CcaReconcileOperator
+
+
+class CcaListSitesOperator(CcaOperator):
+    """Return the names of all sites that the partner manages (§3.5.1)."""
+
+    def execute(self, context: Context) -> list[str]:
+        with self.connected() as client:
+            return [site.name for site in client.sites()]
+
+
+class CcaListFilesOperator(CcaOperator):
+    """Return the files of a report as small dicts, for `CcaDownloadFilesOperator` or code of your own.
+
+    :param report: "cdr", "cdr_compressed", "peak_port_daily" or "peak_port_monthly" (templated).
+    :param partition: Creation date YYYY-MM-DD, or month YYYY-MM, in UTC (templated); with
+        by="meeting_end" the date on which meetings ended. None means the run's param `partition`, else its
+        partition key, its logical date, or the date it runs after.
+    :param partition_end: The last of a range, included (templated).
+    :param by: "creation" (§3.5.4, §3.5.5, §3.6.1, §3.6.2); for "cdr" also "meeting_end" (§3.5.3), or "new"
+        for the files that were never downloaded, which takes no partition (§3.5.2).
+    :param site: The site, for report "cdr" (templated).
+    :param level: "site", "customer" or "partner", for peak-port reports (templated).
+    """
+
+    template_fields: Sequence[str] = ("report", "partition", "partition_end", "site", "level")
+
+    def __init__(
+        self,
+        *,
+        report: str,
+        partition: str | None = None,
+        partition_end: str | None = None,
+        by: str = "creation",
+        site: str | None = None,
+        level: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        check_arguments(
+            report=report, site=site, level=level, by=by, partition=partition, partition_end=partition_end
+        )
+        self.report = report
+        self.partition = partition
+        self.partition_end = partition_end
+        self.by = by
+        self.site = site
+        self.level = level
+
+    def execute(self, context: Context) -> list[dict[str, Any]]:
+        with self.connected() as client:
+            scope = Scope(report_named(self.report), self.site or None, self.level or None)
+            if self.by == "new":
+                return [file.as_dict() for file in client.files(scope, by=self.by)]
+            asked = partitions_of_run(context, scope.report, self.partition, self.partition_end)
+            if self.by == "creation":
+                asked.check_retention()
+            files = client.files(scope, asked.first, asked.last, self.by)
+            if self.by == "creation":
+                asked.may_be_empty(scope, asked.first, by_partition(files))
+            return [file.as_dict() for file in files]

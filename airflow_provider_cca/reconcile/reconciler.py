@@ -1,0 +1,286 @@
+"""Compare what the server lists with what the store holds, and land what is missing or different.
+
+Plain Python: no Airflow, no HTTP. One look takes one listing of the server for each scope and one listing of
+the store for each report; a landing then concerns what is not whole alone.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter, deque
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence, Set
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
+from threading import Event
+
+from airflow_provider_cca.core.failures import FATAL_FOR_ALL
+from airflow_provider_cca.core.files import RemoteFile
+from airflow_provider_cca.core.listings import Listed, ListRange, Window
+from airflow_provider_cca.core.partition import Partition, Scope
+from airflow_provider_cca.core.retry import Retry
+from airflow_provider_cca.coverage.comparison import Comparison
+from airflow_provider_cca.coverage.document import Place, Snapshot, calendar_of
+from airflow_provider_cca.coverage.state import Coverage, State
+from airflow_provider_cca.errors import AttemptsExhausted, CcaError, Closed, FileExpired, StoreError
+from airflow_provider_cca.landing.lander import Fetch, Landing
+from airflow_provider_cca.landing.layout import folder_of
+from airflow_provider_cca.reconcile.inventory import Inventory
+from airflow_provider_cca.reports import MAX_DOWNLOAD_ATTEMPTS
+
+log = logging.getLogger(__name__)
+
+
+NEVER_AGAIN = {AttemptsExhausted.__name__, FileExpired.__name__}
+
+
+class Healing:
+    """One look at a store, and what it takes to make it whole.
+
+    :param list_range: Lists the files of a scope on the server.
+    :param fetch: Gives the body of a file.
+    :param before: What an earlier look found.
+    """
+
+    def __init__(
+        self,
+        inventory: Inventory,
+        list_range: ListRange,
+        fetch: Fetch,
+        retry: Retry,
+        workers: int,
+        before: Snapshot,
+    ) -> None:
+        self.inventory, self.list_range, self.retry, self.workers = inventory, list_range, retry, workers
+        self.before = before
+        self.now = datetime.now(UTC)
+        self.coverages: dict[Place, Coverage] = {}
+        self.complete = 0
+        """Partitions that had landed before anything was healed."""
+        self.failures: dict[str, CcaError] = {}
+        """What could not be listed, and why."""
+        self.landing: Landing | None = None
+        """What landed it, if anything had to be landed."""
+        self._fetch, self._fetched = fetch, set[RemoteFile]()
+        self._open: dict[Place, Comparison] = {}
+        self._strays: dict[Place, Comparison] = {}
+        self._spoilt: Set[str] = frozenset()
+
+    def look(self, windows: Sequence[Window]) -> None:
+        """Compare; raises what would fail for every scope alike."""
+        asking = ThreadPoolExecutor(self.workers, thread_name_prefix="cca-listing")
+        reading = ThreadPoolExecutor(self.workers, thread_name_prefix="cca-inventory")
+        try:
+            unseen = self._look_at_store(windows)
+            for window in windows:
+                if error := unseen.get(window.scope.report.name):
+                    self._compare(window, Listed({}, dict.fromkeys(window.partitions, error)), reading)
+            seen = [window for window in windows if window.scope.report.name not in unseen]
+            for window, answer in self._answers(seen, asking):
+                self._compare(window, self._taken(window, answer), reading)
+        finally:
+            for pool in (asking, reading):
+                pool.shutdown(wait=False, cancel_futures=True)
+        self.complete = sum(one.state is State.LANDED for one in self.coverages.values())
+        if strays := [f"{scope} {partition}" for scope, partition in self._strays]:
+            log.warning("Listed, but of dates that were not looked at: %s", ", ".join(strays[:20]))
+
+    def _look_at_store(self, windows: Iterable[Window]) -> dict[str, CcaError]:
+        """What of it could not be listed, by report."""
+        unseen: dict[str, CcaError] = {}
+        for report in dict.fromkeys(window.scope.report.name for window in windows):
+            try:
+                self.inventory.look(report)
+            except Closed:
+                raise
+            except CcaError as error:
+                log.warning("%s", error)
+                unseen[report] = self.failures[f"{report} in the store"] = error
+        return unseen
+
+    def heal(self) -> None:
+        """Land what is missing or different, nearest deadline first, and look at it again.
+
+        Files of dates outside the window land as well, but nothing is said of these dates: all that is known
+        of them is that a listing of others has named some of their files.
+
+        Raises PartlyLanded and others as a landing does, when all that could be landed has been.
+        """
+        wanted = [one for one in self._open.values() if one.needs_landing()]
+        wanted.sort(key=lambda one: self._urgency(one.scope, one.partition))
+        if not wanted and not self._strays:
+            return
+        try:
+            self.landing = Landing(self.inventory.store, self._counted, self.retry, self.workers)
+            files = {(one.scope, one.partition): one.to_land for one in wanted}
+            strays = {place: one.to_land for place, one in self._strays.items()}
+            changed = {one.folder: one.broken() for one in (*wanted, *self._strays.values())}
+            self.landing.land(files, strays, changed)
+        except Closed:
+            raise
+        except CcaError as error:
+            self._spoilt = {key.rpartition("/")[0] for key in getattr(error, "failures", {})}
+            self._look_again(wanted, _refused(error))
+            raise
+        self._look_again(wanted)
+
+    @property
+    def downloaded(self) -> int:
+        """Files that had to be fetched and have landed."""
+        places = {(file.scope, file.partition) for file in self._fetched}
+        failed = {place for place in places if self._failed(place)}
+        return sum((file.scope, file.partition) not in failed for file in self._fetched)
+
+    def _failed(self, place: Place) -> bool:
+        found = self.coverages.get(place)
+        return bool(found.missing) if found else folder_of(*place) in self._spoilt
+
+    def came_back(self) -> list[Coverage]:
+        """Gaps outside of this look that the store has no more.
+
+        Another task has landed their files meanwhile, or somebody has put them back with their manifests.
+        None of the rest when the store fails: they stay known, and can wait.
+        """
+        gaps = [gap for place, gap in self.before.gaps.items() if place not in self.coverages]
+        down = Event()
+
+        def is_whole(gap: Coverage) -> bool:
+            if down.is_set():
+                return False
+            held = self.inventory.held(folder_of(gap.scope, gap.partition))
+            if isinstance(held.error, StoreError):
+                down.set()
+            whole = [(entry.id, entry.size) for entry in held.files if entry.key in held.whole]
+            return gap.aged(self.now.date()).is_closed_by(whole)
+
+        with ThreadPoolExecutor(self.workers, thread_name_prefix="cca-inventory") as pool:
+            return [gap for gap, whole in zip(gaps, pool.map(is_whole, gaps), strict=True) if whole]
+
+    def without(self, back: Iterable[Coverage], before: Snapshot) -> Snapshot:
+        """What was known, without gaps that came back, unless another run has found otherwise meanwhile."""
+        whole = [
+            replace(gap, state=State.LANDED, landed=gap.files, lost=0, landed_bytes=gap.bytes, lost_files=())
+            for gap in back
+            if before.gaps.get((gap.scope, gap.partition)) == gap
+        ]
+        places = {(one.scope, one.partition) for one in whole}
+        return Snapshot.of(whole).over(before, places, self.now.date(), all_sites=False)
+
+    def _answers(self, windows: Iterable[Window], pool: Executor) -> Iterator[tuple[Window, Future[Listed]]]:
+        """In their order, and only a few asked ahead: no year of all sites is held at once."""
+        ahead: deque[tuple[Window, Future[Listed]]] = deque()
+        for window in windows:
+            ahead.append((window, pool.submit(self.list_range, window)))
+            if len(ahead) > self.workers:
+                yield ahead.popleft()
+        yield from ahead
+
+    def _taken(self, window: Window, answer: Future[Listed]) -> Listed:
+        try:
+            found = answer.result()
+        except FATAL_FOR_ALL:
+            raise
+        except CcaError as error:
+            log.warning("%s", error)
+            self.failures[str(window.scope)] = error
+            return Listed({}, dict.fromkeys(window.partitions, error))
+        self.failures |= {f"{window.scope} {partition}": e for partition, e in found.failures.items()}
+        return found
+
+    def _compare(self, window: Window, found: Listed, pool: Executor) -> None:
+        asked = set(window.partitions)
+        partitions = sorted({*asked, *found.files})
+        folders = [folder_of(window.scope, partition) for partition in partitions]
+        for partition, held in zip(partitions, pool.map(self.inventory.held, folders), strict=True):
+            listed = found.of(partition)
+            if held.error:
+                self.failures[f"{window.scope} {partition} in the store"] = held.error
+                listed = None
+            before = self.before.gaps.get((window.scope, partition))
+            # Tried in vain before; of a date that nobody asked for, nothing would remember that.
+            tried = partition not in asked or (before and before.lost)
+            refused = _downloaded_too_often(listed or ()) if tried else frozenset()
+            one = Comparison(window.scope, partition, listed, held, self.now, refused)
+            if partition in asked:
+                self._judge(one)
+            elif one.needs_landing():
+                self._strays[window.scope, partition] = one
+
+    def _judge(self, one: Comparison) -> None:
+        place = one.scope, one.partition
+        # After a landing, what it has forgotten is still known from the look before it.
+        found = one.coverage(self.coverages.get(place) or self.before.gaps.get(place))
+        if found.state is State.UNKNOWN and one.listed is not None and one.partition.fading(self.now):
+            # The server may have deleted it before anybody looked: then there is nothing to be said.
+            if verdict := self._gone(one, found):
+                self.coverages[place] = verdict
+            return
+        self.coverages[place] = found
+        if one.needs_landing():
+            self._open[place] = one
+
+    def _gone(self, one: Comparison, found: Coverage) -> Coverage | None:
+        """What is to be said of a partition that neither server nor store names, and an earlier look did."""
+        row = self.before.rows.get(calendar_of(one.scope))
+        known = row.cells.get(one.partition) if row else None
+        # A date of several sites does not say what of it was this one's.
+        if row is None or known is None or not known.landed or (row.sites or 1) > 1:
+            return None
+        if self.retry.call(lambda: self.inventory.store.sizes(one.folder)):
+            return found  # objects without a manifest: nobody knows whether they are whole
+        return replace(known, scope=one.scope, state=State.LOST, landed=0, landed_bytes=0, lost=known.files)
+
+    def _urgency(self, scope: Scope, partition: Partition) -> tuple[bool, str, Partition, str]:
+        """What has no files can wait; else by the day on which it vanishes."""
+        found = self.coverages[scope, partition]
+        return not found.missing, str(found.expires_on), partition, str(scope)
+
+    def _counted(self, file: RemoteFile) -> Generator[bytes]:
+        self._fetched.add(file)
+        return self._fetch(file)
+
+    def _look_again(self, landed: Sequence[Comparison], refused: Set[str] = frozenset()) -> None:
+        folders = [one.folder for one in landed]
+        for whole in self.landing.landed if self.landing else ():
+            self.inventory.trust(folder_of(whole.scope, whole.partition))
+        with ThreadPoolExecutor(self.workers) as pool:
+            look = partial(self.inventory.held, again=True)
+            for one, held in zip(landed, pool.map(look, folders), strict=True):
+                if held.error:
+                    self._lose_sight(one, held.error)
+                else:
+                    self._judge(one.with_refused(refused, held))
+
+    def _lose_sight(self, one: Comparison, error: CcaError) -> None:
+        """What the look before the landing has found stays, but is not known to be so any more."""
+        place = one.scope, one.partition
+        self.failures[f"{one.scope} {one.partition} in the store"] = error
+        self.coverages[place] = replace(self.coverages[place], state=State.UNKNOWN)
+
+
+def _downloaded_too_often(files: Iterable[RemoteFile]) -> frozenset[RemoteFile]:
+    return frozenset(file for file in files if file.download_attempts >= MAX_DOWNLOAD_ATTEMPTS)
+
+
+def _refused(error: CcaError) -> set[str]:
+    """Keys of files that the server gives nobody any more, though it lists them."""
+    failures: Mapping[str, Mapping[str, object]] = getattr(error, "failures", {})
+    return {key for key, one in failures.items() if one.get("error") in NEVER_AGAIN}
+
+
+def counts(healing: Healing) -> dict[str, int]:
+    """What a run found and did, in partitions, files and bytes."""
+    found = list(healing.coverages.values())
+    states = Counter(one.state for one in found)
+    return {
+        "complete": healing.complete,
+        "healed": states[State.LANDED] - healing.complete,
+        "still_missing": sum(bool(one.missing) for one in found),
+        "lost": states[State.LOST],
+        "empty": states[State.EMPTY],
+        "unknown": states[State.UNKNOWN],
+        "files": sum(one.landed for one in found),
+        "bytes": sum(one.landed_bytes for one in found),
+        "downloaded": healing.downloaded,
+    }

@@ -1,0 +1,96 @@
+"""How many connections are open at once, alone and beside another process."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from threading import Event
+
+import pytest
+
+from airflow_provider_cca.api.auth import forget_logins
+from airflow_provider_cca.api.client import CcaClient
+from airflow_provider_cca.api.config import CcaConfig
+from airflow_provider_cca.api.connection_limit import ANSWERS_PER_STEP, FIRST_LIMIT, Budget
+from airflow_provider_cca.core.partition import Partition, Scope
+from airflow_provider_cca.errors import Closed
+from airflow_provider_cca.reports import REPORTS, Grain
+from airflow_provider_cca.simulator import Simulator
+
+OPEN = Event()
+
+
+def test_it_starts_low_and_grows_to_the_most_while_the_server_accepts() -> None:
+    budget = Budget(20)
+    assert budget.limit == FIRST_LIMIT
+    for _ in range(ANSWERS_PER_STEP * 20):
+        budget.accepted()
+    assert budget.limit == 20
+
+
+def test_it_never_starts_above_the_most() -> None:
+    assert Budget(3).limit == 3
+
+
+def test_a_refusal_sets_the_limit_to_what_was_accepted() -> None:
+    """Of eight connections the server refused one: seven is what there is room for."""
+    budget = Budget(20)
+    with ExitStack() as held:
+        for _ in range(8):
+            held.enter_context(budget.slot(OPEN))
+        budget.refused()
+    assert budget.limit == 7
+
+
+def test_it_grows_while_long_bodies_leave_others_waiting() -> None:
+    budget = Budget(20)
+    with ExitStack() as held:
+        for _ in range(FIRST_LIMIT + 1):
+            held.enter_context(budget.slot(OPEN))
+    assert budget.limit == FIRST_LIMIT + 1
+
+
+def test_after_a_refusal_it_does_not_grow_at_once() -> None:
+    budget = Budget(20)
+    budget.refused()
+    for _ in range(100):
+        budget.accepted()
+    assert budget.limit == 1
+
+
+def test_a_slot_that_is_waited_for_is_given_up_when_the_client_is_closed() -> None:
+    budget, closed = Budget(1), Event()
+    with budget.slot(OPEN), ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(lambda: budget.slot(closed).__enter__())
+        closed.set()
+        with pytest.raises(Closed):
+            waiting.result(timeout=3)
+
+
+@pytest.mark.cca_simulator(days=5, sites=1)
+def test_two_processes_with_one_token_share_its_connections(
+    sim: Simulator, config: CcaConfig, day: str
+) -> None:
+    """Each would take 20: all files come, and the server refuses at most 20 times."""
+    sim.latency = 0.02
+    for number in range(100):
+        sim.world.add("cdr_compressed", day, b"x%d" % number, name=f"{number}.zip")
+    one = CcaClient(config)
+    token = one.session._token()
+    forget_logins()
+    other = CcaClient(config)
+    other.session._account.token(lambda: token)
+    assert one.session._account is not other.session._account
+    scope, partition = Scope(REPORTS["cdr_compressed"]), Partition.parse(day, Grain.DAY)
+    files = one.files(scope, partition)
+    work = [(client, file) for file in files for client in (one, other)]
+
+    def fetch(job: tuple) -> int:
+        client, file = job
+        return len(client.session.retry.call(lambda: b"".join(client.download(file))))
+
+    with ThreadPoolExecutor(40) as pool:
+        assert sum(pool.map(fetch, work)) == 2 * sum(file.size for file in files)
+    assert len(sim.tokens) == 1
+    assert sim.count(status=429) <= 20
+    assert sim.peak_connections == 20

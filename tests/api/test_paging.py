@@ -1,0 +1,219 @@
+"""A listing is whole or an error, however the server pages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from airflow_provider_cca.api.paging import Entry, Page, collect
+from airflow_provider_cca.errors import IncompleteListing, UnreadableAnswer
+
+
+def entries(count: int, first: int = 0) -> list[Entry]:
+    return [{"id": f"file-{n}", "fileName": f"{n}.csv"} for n in range(first, first + count)]
+
+
+class Server:
+    """Answers from `items`, at most `size` at a time, with the total it is told to tell."""
+
+    def __init__(self, items: Sequence[Entry], size: int = 7, total: int | None = None) -> None:
+        self.items, self.size, self.total = list(items), size, total
+        self.asked: list[int] = []
+        self.before_answer: Callable[[int], None] = lambda request: None
+
+    def page(self, start: int) -> Page:
+        self.before_answer(len(self.asked))
+        self.asked.append(start)
+        total = len(self.items) if self.total is None else self.total
+        return Page(total, self.items[start : start + self.size])
+
+
+def collected(fetch: Callable[[int], Page]) -> tuple[list[Entry], list[int]]:
+    pauses: list[int] = []
+    return collect(fetch, what="the listing of cdr", pause=pauses.append, parse=dict), pauses
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+@pytest.mark.parametrize("count", [0, 1, 6, 7, 8, 14, 133])
+def test_all_entries_come_once_and_in_order(count, size):
+    server = Server(entries(count), size)
+    assert collected(server.page) == (entries(count), [])
+    pages = max(1, -(-count // size))
+    # The first of several is looked at again in the end.
+    assert len(server.asked) == pages + (pages > 1)
+
+
+def test_the_reader_advances_by_what_came_when_pages_shrink():
+    server = Server(entries(50))
+    server.before_answer = lambda request: setattr(server, "size", [7, 3, 5, 1][request % 4])
+    assert collected(server.page)[0] == entries(50)
+
+
+def test_the_reader_advances_by_what_came_when_pages_grow():
+    server = Server(entries(50))
+    server.before_answer = lambda request: setattr(server, "size", 7 + request)
+    assert collected(server.page)[0] == entries(50)
+
+
+def test_pages_may_be_fetched_side_by_side():
+    server = Server(entries(50))
+    backwards = lambda fetch, starts: reversed([fetch(s) for s in reversed(list(starts))])  # noqa: E731
+    found = collect(server.page, what="x", pause=lambda n: None, parse=dict, side_by_side=backwards)
+    assert found == entries(50)
+
+
+def test_a_listing_that_grows_while_it_is_paged_is_read_again():
+    server = Server(entries(20))
+    server.before_answer = lambda request: server.items.insert(0, {"id": "new"}) if request == 1 else None
+    assert collected(server.page) == ([{"id": "new"}, *entries(20)], [1])
+
+
+def test_a_listing_that_shrinks_while_it_is_paged_is_read_again():
+    server = Server(entries(20))
+    server.before_answer = lambda request: server.items.pop(0) if request == 1 else None
+    assert collected(server.page) == (entries(19, first=1), [1])
+
+
+def test_entries_that_move_under_an_unmoved_total_are_read_again():
+    server = Server(entries(14))
+
+    def move(request: int) -> None:
+        if request == 1:
+            server.items = [{"id": "new"}, *entries(13)]
+
+    server.before_answer = move
+    assert collected(server.page) == ([{"id": "new"}, *entries(13)], [1])
+
+
+def test_a_file_that_leaves_the_first_page_for_the_end_hides_none_of_the_others():
+    """As one that is made anew meanwhile: no total tells of it, and no entry comes twice."""
+    server = Server(entries(21))
+    moved = [*entries(20, first=1), {"id": "file-0", "fileName": "0.csv", "checksum": "revised"}]
+    server.before_answer = lambda request: setattr(server, "items", moved) if request == 1 else None
+    assert collected(server.page) == (moved, [1])
+
+
+def test_a_file_listed_for_two_days_is_two_files():
+    items = [{"id": "1", "fileName": "a.csv", "createdOn": f"1{day}/01/2026 00:00:00"} for day in range(2)]
+    assert collected(Server(items).page) == (items, [])
+
+
+def test_a_listing_that_never_settles_is_an_error_after_five_passes():
+    server = Server(entries(20))
+    server.before_answer = lambda request: server.items.append({"id": f"new-{request}"})
+    with pytest.raises(IncompleteListing):
+        collected(server.page)
+    assert len(server.asked) == 10
+
+
+@pytest.mark.parametrize("total", [1, 13, 15, 1000, 10**6])
+def test_a_total_that_lies_is_an_error_and_never_a_part(total):
+    server = Server(entries(14), total=total)
+    with pytest.raises(IncompleteListing) as caught:
+        collected(server.page)
+    assert caught.value.expected != caught.value.received
+    assert len(server.asked) <= 20
+
+
+def test_an_empty_page_ends_the_pass():
+    server = Server([], total=14)
+    with pytest.raises(IncompleteListing) as caught:
+        collected(server.page)
+    assert (caught.value.expected, caught.value.received, server.asked) == (14, 0, [0] * 5)
+
+
+def test_a_server_that_ignores_from_is_never_taken_for_complete():
+    with pytest.raises(IncompleteListing) as caught:
+        collected(lambda start: Page(14, entries(7)))
+    assert (caught.value.expected, caught.value.received) == (14, 7)
+
+
+def test_a_server_whose_pages_always_overlap_is_never_taken_for_complete():
+    with pytest.raises(IncompleteListing):
+        collected(lambda start: Page(14, entries(7, first=max(0, start - 1))))
+
+
+def test_an_entry_that_the_server_really_lists_twice_comes_once():
+    """The same repeat in two passes, and not where two pages meet: nothing moved."""
+    listed = [*entries(4), *entries(1, first=2), *entries(16, first=4)]
+    assert collected(Server(listed, size=7).page)[0] == entries(20)
+
+
+def test_a_short_first_page_does_not_make_all_others_short():
+    """One entry, then pages of 1000: four requests, not two thousand."""
+    server = Server(entries(2000), size=1000)
+    asked = []
+
+    def page(start):
+        asked.append(start)
+        return Page(2000, server.page(start).items[: 1 if start == 0 else 1000])
+
+    assert len(collected(page)[0]) == 2000
+    assert len(asked) <= 4
+
+
+def test_entries_that_one_single_answer_repeats_come_once():
+    doubled = [*entries(3), *entries(2)]
+    assert collected(Server(doubled, size=1000).page)[0] == entries(3)
+
+
+@pytest.mark.parametrize(
+    "other", [{"fileName": "b.csv"}, {"checksum": "0" * 32}, {"metadata": [{"key": "n"}]}]
+)
+@pytest.mark.parametrize("size", [1, 7])
+def test_two_files_that_share_an_id_are_two_files(other, size):
+    first = {"id": "same", "fileName": "a.csv", "checksum": "f" * 32}
+    both = [first, {**first, **other}]
+    assert collected(Server(both, size).page)[0] == both
+
+
+def test_entries_without_an_id_are_kept_for_their_reader_to_refuse():
+    sites = [{"siteName": "a"}, {"siteName": "b"}, {"what": 1}]
+    assert collected(Server(sites).page)[0] == sites
+
+
+@pytest.mark.parametrize("total", [10_000_001, 10**18])
+def test_a_total_beyond_belief_is_refused_after_one_request(total):
+    server = Server(entries(1000), size=1000, total=total)
+    with pytest.raises(IncompleteListing, match="more than can be true"):
+        collected(server.page)
+    assert server.asked == [0]
+
+
+def test_pages_without_end_are_given_up_after_a_bounded_number_of_requests():
+    asked: list[int] = []
+
+    def drip(start: int) -> Page:
+        asked.append(start)
+        return Page(10_000_000, entries(1000 if start == 0 else 1))
+
+    with pytest.raises(IncompleteListing, match="more than can be true"):
+        collected(drip)
+    assert len(asked) <= 100_000
+
+
+@pytest.mark.parametrize(
+    ("answer", "page"),
+    [
+        ({"total": 2, "items": [{"id": 1}, {"id": 2}]}, Page(2, [{"id": 1}, {"id": 2}])),
+        ({"total": "2", "items": [{}, {}]}, Page(2, [{}, {}])),
+        ({"total": 0, "items": []}, Page(0, [])),
+        ({"total": 0}, Page(0, [])),
+        ({"total": 0, "items": None}, Page(0, [])),
+    ],
+)
+def test_an_answer_is_read_as_a_page(answer, page):
+    assert Page.from_api(answer, "x") == page
+
+
+@pytest.mark.parametrize("total", [None, -1, 1.5, True, "", "-1", "two", "²", [], {}, "1e3"])
+def test_an_answer_without_a_usable_total_is_unreadable(total):
+    with pytest.raises(UnreadableAnswer, match="the listing of cdr"):
+        Page.from_api({"total": total, "items": []}, "the listing of cdr")
+
+
+@pytest.mark.parametrize("items", [None, {}, "items", 5, [None], [{"id": 1}, "x"], [[]]])
+def test_an_answer_without_a_list_of_entries_is_unreadable(items):
+    with pytest.raises(UnreadableAnswer, match="the listing of cdr"):
+        Page.from_api({"total": 3, "items": items}, "the listing of cdr")

@@ -1,0 +1,149 @@
+"""One run of a DAG of ours by Airflow's own `dag.test()`: the events and the links that Airflow has then."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import airflow.sdk
+import pytest
+from packaging.version import Version
+
+from airflow_provider_cca.simulator import Simulator, Status
+
+ROOT = Path(__file__).parent.parent.parent
+SDK = Version(airflow.sdk.__version__)
+HAS_KEYS_OF_EVENTS = Version("1.3") <= SDK
+"""The SDK of Airflow 3.3: a task can give its events partition keys."""
+
+pytestmark = pytest.mark.skipif(
+    SDK.release[:2] == (1, 2),
+    reason="dag.test() of Airflow 3.2 fails in its own API with the FastAPI that pip chooses",
+)
+
+BY_PARTITION = """
+from airflow.sdk import DAG, PartitionedAssetTimetable, task
+from airflow_provider_cca.assets import cca_partitions
+
+with DAG(
+    "by_partition", schedule=PartitionedAssetTimetable(assets=cca_partitions("cdr_compressed")), catchup=False
+) as dag:
+    @task
+    def load(): ...
+
+    load()
+"""
+SECONDS = 240
+
+
+@pytest.fixture(scope="module")
+def sim() -> Iterator[Simulator]:
+    with Simulator(days=10, sites=3).serve() as simulator:
+        yield simulator
+
+
+@pytest.fixture(scope="module")
+def days(sim: Simulator) -> list[str]:
+    return [str(sim.world.today - timedelta(days=back)) for back in (4, 3, 2)]
+
+
+@pytest.fixture(scope="module")
+def run(sim: Simulator, days: list[str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What Airflow has of a run of cca_cdr_compressed that landed three dates."""
+    home = tmp_path_factory.mktemp("airflow")
+    conf = {"partition": days[0], "partition_end": days[-1]}
+    return ran(home, sim, "cca_cdr_compressed", conf) | {"folder": f"file://{home}/store/cdr_compressed"}
+
+
+def ran(home: Path, sim: Simulator, dag_id: str, conf: dict[str, Any]) -> dict[str, Any]:
+    """Run a DAG in an empty Airflow."""
+    shutil.copytree(ROOT / "dags", home / "dags")
+    if HAS_KEYS_OF_EVENTS:
+        (home / "dags" / "by_partition.py").write_text(BY_PARTITION)
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
+    env = inherited | {
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__API__BASE_URL": "http://airflow.example/base",
+        "AIRFLOW_CONN_CCA_DEFAULT": sim.connection_json,
+        "AIRFLOW_VAR_CCA_STORAGE": f"file://{home}/store",
+    }
+    command = [sys.executable, str(ROOT / "tests" / "support" / "one_run.py"), dag_id, json.dumps(conf)]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=SECONDS)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert (told["state"], told["imports"]) == ("success", {}), done.stdout
+    return dict(told)
+
+
+def events_of(run: dict[str, Any], asset: str) -> list[dict[str, Any]]:
+    return [event for event in run["events"] if event["asset"] == asset]
+
+
+def test_the_landing_is_one_event_of_its_asset_with_its_facts(run, sim: Simulator, days) -> None:
+    (event,) = events_of(run, "cca/cdr_compressed")
+    files = sim.truth("cdr_compressed", days[0], days[-1])
+    assert (event["task"], event["partition_key"]) == ("land_files", None)
+    assert event["extra"] == {
+        "report": "cdr_compressed",
+        "partition": days[0],
+        "partition_end": days[-1],
+        "partitions": 3,
+        "files": len(files),
+        "bytes": sum(file.size for file in files),
+        "downloaded": len(files),
+        "folder": run["folder"],
+        "manifests": [f"{run['folder']}/creation_date={day}/_manifest.json" for day in days],
+    }
+
+
+def test_the_downstream_example_is_about_to_start(run) -> None:
+    assert "cca_example_downstream" in run["starts"]
+
+
+@pytest.mark.skipif(not HAS_KEYS_OF_EVENTS, reason="a task can give partition keys from Airflow 3.3")
+def test_each_partition_is_an_event_and_a_run_of_a_dag_that_wants_them_so(run, days) -> None:
+    events = events_of(run, "cca/cdr_compressed/partitions")
+    assert sorted(event["partition_key"] for event in events) == days
+    assert run["starts_with_key"] == [["by_partition", day] for day in days]
+    assert "by_partition" not in run["starts"]
+
+
+def test_the_task_has_links_to_what_it_landed_and_to_the_docs(run) -> None:
+    links = run["links"]["land_files"]
+    assert links["Landed files"] == run["folder"]
+    assert links["About this report"] == "cca/docs/reports#cdr_compressed"
+    assert run["links"]["wait_for_files"] == {}
+
+
+def test_a_reconciliation_updates_the_asset_of_each_report_that_it_lands(sim: Simulator, tmp_path) -> None:
+    conf = {"reports": ["cdr_compressed", "peak_port_daily"], "lookback_days": 3}
+    told = ran(tmp_path, sim, "cca_reconcile", conf)
+    extras = {event["asset"]: event["extra"] for event in told["events"]}
+    peaks = {f"cca/peak_port_daily/level={level}" for level in ("site", "customer", "partner")}
+    assert extras.keys() == {"cca/cdr_compressed", *peaks}
+    assert len(told["events"]) == len(extras)
+    first = sim.world.today - timedelta(days=3)
+    assert extras["cca/cdr_compressed"]["downloaded"] == len(sim.truth("cdr_compressed", first))
+    assert extras["cca/peak_port_daily/level=site"]["level"] == "site"
+    assert "cca_example_downstream" in told["starts"]
+
+
+def test_a_range_of_peak_ports_alone_needs_no_list_of_sites(tmp_path) -> None:
+    """As with an account that may not list them."""
+    with Simulator(days=10, sites=3).serve() as sim:
+        sim.inject(Status(403), "sites", times=None)
+        first, last = (str(sim.world.today - timedelta(days=back)) for back in (4, 3))
+        told = ran(
+            tmp_path, sim, "cca_land_range", {"reports": ["peak_port_daily"], "from": first, "to": last}
+        )
+        levels = {f"cca/peak_port_daily/level={level}" for level in ("site", "customer", "partner")}
+        assert {event["asset"] for event in told["events"]} == levels
+        assert sim.count(call="sites") == 0

@@ -1,0 +1,232 @@
+"""Whatever comes from outside: parsers answer or refuse, keys stay in their folder, nothing runs away."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from datetime import UTC, datetime
+from itertools import cycle, repeat
+from pathlib import PurePosixPath
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from airflow_provider_cca.api.allowed_hosts import check_link
+from airflow_provider_cca.api.auth import Token
+from airflow_provider_cca.api.error_responses import refusal, retry_after_seconds
+from airflow_provider_cca.api.paging import MAX_PAGES, Page, collect
+from airflow_provider_cca.api.site_list import rows, whole
+from airflow_provider_cca.core.files import RemoteFile, Site
+from airflow_provider_cca.core.partition import Partition, Scope
+from airflow_provider_cca.core.timestamps import parse_stamp
+from airflow_provider_cca.errors import CcaError, IncompleteListing, TruncatedSnapshot
+from airflow_provider_cca.landing.layout import MAX_KEY_BYTES, assign_keys, folder_of, safe_name
+from airflow_provider_cca.landing.manifest import MANIFEST_NAME, LandedFile, Manifest
+from airflow_provider_cca.reports import REPORTS, Grain
+
+settings.register_profile("suite", max_examples=150, deadline=None)
+settings.load_profile("suite")
+
+ZIPS = Scope(REPORTS["cdr_compressed"])
+DAY = Partition.parse("2026-03-01", Grain.DAY)
+
+surrogates_too = st.text(st.characters(exclude_categories=()))
+awkward = st.sampled_from(
+    [
+        *("../x", "/etc/passwd", "..", ".", "", "_manifest.json", "a\0b", "a\nb", "x" * 400, "é" * 200),
+        *("A.CSV", "a.csv", "%2e%2e", "a/b\\c", " ", "~", "-rf", "CON", "x" * 255 + ".csv", "\ud800"),
+    ]
+)
+names = surrogates_too | awkward
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | surrogates_too,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=12,
+)
+stamps = st.sampled_from(
+    ["12/14/2018T07:24:24+0000", "4/3/2019/2020T08:43:18+0000", "4/23/2019T00:00:00+0000"]
+)
+items = st.fixed_dictionaries(
+    {},
+    optional={
+        "id": json_values | st.just("c7779fb1"),
+        "createdOn": stamps | json_values,
+        "downloadLink": st.just("https://x.webex.com/f") | json_values,
+        "a": json_values,
+        "fileSize": st.integers(0, 10**6) | json_values | st.just(-1) | st.just(10**30),
+        "checksum": st.just("89e68fa233398deace2300ea6b4e2b48") | json_values,
+        "expiredOn": stamps | json_values,
+        "downloadAttempts": json_values,
+        "fileName": names | json_values,
+        "metadata": json_values
+        | st.lists(st.dictionaries(st.sampled_from(["key", "value"]), names | json_values)),
+    },
+)
+
+
+def remote(name: str, number: int = 0) -> RemoteFile:
+    return RemoteFile(
+        str(number),
+        name,
+        "https://x.webex.com/f",
+        1,
+        "0" * 32,
+        datetime(2026, 3, 1, tzinfo=UTC),
+        None,
+        0,
+        ZIPS,
+    )
+
+
+@given(names)
+def test_a_key_is_one_plain_name_that_no_engine_skips(name: str) -> None:
+    key = safe_name(name) or "empty"
+    assert PurePosixPath("/store", key).parent == PurePosixPath("/store")
+    assert key not in {".", "..", MANIFEST_NAME}
+    assert key[0] not in "._"
+    assert key.isprintable()
+    assert len(key.encode()) <= MAX_KEY_BYTES
+
+
+@given(names, names)
+def test_different_names_have_different_keys(one: str, other: str) -> None:
+    assert (safe_name(one) == safe_name(other)) == (one == other)
+
+
+@given(st.lists(names, max_size=8))
+def test_files_never_share_a_key_and_keep_the_one_they_have(given_names: list[str]) -> None:
+    files = [remote(name, number) for number, name in enumerate(given_names)]
+    keys = assign_keys(files, ())
+    assert len({key.casefold() for _, key in keys}) == len(files)
+    landed = [LandedFile(f.id, f.name, key, f.size, f.md5, "", None) for f, key in keys]
+    assert assign_keys(reversed(files), landed) == keys
+
+
+@given(names.filter(bool))
+def test_a_sites_folder_lies_in_the_destination(site: str) -> None:
+    folder = folder_of(Scope(REPORTS["cdr"], site=site), DAY)
+    first, second, third = folder.split("/")
+    assert (first, second[:5], third) == ("cdr", "site=", "creation_date=2026-03-01")
+
+
+@given(items)
+def test_an_entry_is_a_usable_file_or_an_error_of_ours(item: dict[str, Any]) -> None:
+    try:
+        file = RemoteFile.from_api(item, ZIPS)
+    except CcaError as error:
+        assert len(str(error)) < 1000
+    else:
+        assert file.size >= 0
+        assert RemoteFile.from_dict(json.loads(json.dumps(file.as_dict()))) == file
+
+
+@given(json_values | items)
+def test_any_json_is_a_value_or_an_error_of_ours(data: Any) -> None:
+    answer = (
+        data
+        if isinstance(data, dict)
+        else {"total": data, "items": data, "accessToken": data, "siteName": data}
+    )
+    for parse in (Site.from_api, Token.from_api, RemoteFile.from_dict, lambda a: Page.from_api(a, "x")):
+        with suppress(CcaError):
+            parse(answer)
+
+
+@given(json_values)
+def test_any_json_is_a_manifest_or_a_value_error(data: Any) -> None:
+    with suppress(ValueError):
+        Manifest.from_json(json.dumps(data).encode())
+
+
+@given(st.binary())
+def test_any_bytes_are_no_manifest(body: bytes) -> None:
+    with pytest.raises(ValueError):
+        Manifest.from_json(body)
+
+
+@given(surrogates_too | stamps)
+def test_a_stamp_is_a_moment_or_nothing(text: str) -> None:
+    moment = parse_stamp(text)
+    assert moment is None or moment.tzinfo is UTC
+
+
+@given(surrogates_too)
+def test_any_text_is_a_partition_or_an_error_of_ours(text: str) -> None:
+    for grain in Grain:
+        with suppress(CcaError):
+            partition = Partition.parse(text, grain)
+            assert Partition.parse(str(partition), grain) == partition
+
+
+@given(st.integers(100, 599).filter(lambda s: s != 200), surrogates_too, surrogates_too)
+def test_any_status_with_any_words_has_its_error(status: int, words: str, header: str) -> None:
+    wait = retry_after_seconds(header, datetime.now(UTC))
+    assert wait is None or wait >= 0
+    assert isinstance(refusal(status, words, what="x", retry_after=wait), CcaError)
+
+
+@given(surrogates_too | st.from_regex(r"https?://[^ ]{0,40}"))
+def test_a_link_is_refused_unless_it_names_an_allowed_host(link: str) -> None:
+    try:
+        check_link(link, own_host="pcsprod.webex.com", download_hosts=["webex.com"], allow_http=False)
+    except CcaError:
+        return
+    host = link.split("//")[1].split("/")[0].split("?")[0].split("#")[0].split(":")[0].rstrip(".").lower()
+    assert link.lower().startswith("https://")
+    assert host == "webex.com" or host.endswith(".webex.com")
+
+
+@given(st.lists(st.binary(max_size=40), max_size=10))
+def test_any_bytes_are_a_cut_site_list(chunks: list[bytes]) -> None:
+    if b"Total:" not in b"".join(chunks):
+        with pytest.raises(TruncatedSnapshot):
+            list(whole(chunks))
+    assert isinstance(list(rows(chunks)), list)
+
+
+@given(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 8)), min_size=1, max_size=12))
+def test_totals_that_lie_end_in_an_error_or_in_the_whole(pages: list[tuple[int, int]]) -> None:
+    """A server whose every page claims another total: what is taken for complete has as many entries."""
+    answers = cycle(pages)
+
+    def fetch(start: int) -> Page:
+        total, count = next(answers)
+        return Page(total, [{"id": start + n} for n in range(count)])
+
+    try:
+        entries = collect(fetch, what="x", pause=lambda n: None, parse=dict)
+    except IncompleteListing:
+        return
+    assert len(entries) in {total for total, _ in pages}
+
+
+def test_pages_without_end_are_given_up() -> None:
+    asked = 0
+
+    def fetch(start: int) -> Page:
+        nonlocal asked
+        asked += 1
+        return Page(10**7, [{"id": start}])
+
+    with pytest.raises(IncompleteListing, match="more than can be true"):
+        collect(fetch, what="x", pause=lambda n: None, parse=dict)
+    assert asked <= MAX_PAGES
+
+
+def test_a_site_list_of_a_million_rows_is_read_without_being_held() -> None:
+    count = 1_000_000
+    row = b"site|site.webex.com|1|UUID|SUB|4/23/2019T00:00:00+0000||\n" * 1000
+    body = (
+        chunk
+        for part in ([b"SITENAME|SITEURL\n"], repeat(row, count // 1000), [b"Total:1000000\n"])
+        for chunk in part
+    )
+    assert sum(map(len, whole(body))) > 50 * count
+
+
+def test_a_line_without_end_is_refused_before_it_fills_the_memory() -> None:
+    with pytest.raises(TruncatedSnapshot, match="a line of more than"):
+        for _ in whole(repeat(b"x" * 65536)):
+            pass
