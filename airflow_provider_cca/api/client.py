@@ -81,7 +81,8 @@ class CcaClient:
         Raises StillProcessing while the server generates them.
         """
         call = self._listing(scope, first, last or first, by)
-        return self._collect(call, lambda entry: RemoteFile.from_api(entry, scope))
+        alone = first if by == "creation" and first == (last or first) else None
+        return self._collect(call, lambda entry: RemoteFile.from_api(entry, scope, alone))
 
     def files_of_all(self, scopes: Sequence[Scope], files: Callable[[Scope], list[RemoteFile]]) -> Listing:
         """The files of several sites, asked for side by side; one that fails does not hold back the others.

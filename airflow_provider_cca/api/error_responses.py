@@ -124,7 +124,7 @@ def _meaning_of_403(message: str, file: RemoteFile | None, generating_403: bool)
         now = datetime.now(UTC)
         if file.expires_on and file.expires_on <= now:
             return FileExpired
-        if not file.expires_on and file.created_on <= now - timedelta(days=RETENTION_DAYS):
+        if not file.expires_on and file.partition.expired(now):
             return FileExpired
         if file.download_attempts >= MAX_DOWNLOAD_ATTEMPTS:
             return AttemptsExhausted

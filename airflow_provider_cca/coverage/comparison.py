@@ -125,9 +125,9 @@ class Comparison:
         """
         for (file, _), landed in self._pairs:
             lost = not landed and file in self.refused
-            yield _File(
-                file.id, file.size, landed, lost, (file.expires_on or file.created_on + RETENTION).date()
-            )
+            created_on = file.created_on.date() if file.created_on else self.partition.first
+            expires_on = file.expires_on.date() if file.expires_on else created_on + RETENTION
+            yield _File(file.id, file.size, landed, lost, expires_on)
         listed = {key for (_, key), _ in self._pairs}
         for entry in self.held.files:
             if entry.key not in listed:
@@ -201,6 +201,6 @@ def _expiry(entry: LandedFile) -> date | None:
     try:
         if entry.expires_on:
             return date.fromisoformat(entry.expires_on[:10])
-        return date.fromisoformat(entry.created_on[:10]) + RETENTION
+        return date.fromisoformat(entry.created_on[:10]) + RETENTION if entry.created_on else None
     except (ValueError, OverflowError):
         return None

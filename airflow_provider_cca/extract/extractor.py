@@ -70,7 +70,7 @@ class _Named:
     id: str
     name: str
     md5: str
-    created_on: str
+    created_on: str | None
     member: Member
 
 
@@ -175,7 +175,7 @@ class Unpacking:
                     f"{'has ' + str(present[file.key]) if file.key in present else 'is gone'}: "
                     f"land {ZIPS.name} of {partition} again"
                 )
-        return sorted(manifest.files, key=lambda file: (file.created_on, file.key))
+        return sorted(manifest.files, key=lambda file: (file.created_on or "", file.key))
 
     def _look(self, partition: Partition) -> _Folder:
         folder = _folder(partition)

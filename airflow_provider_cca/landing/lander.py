@@ -29,7 +29,7 @@ from airflow_provider_cca.errors import (
 )
 from airflow_provider_cca.landing.landed import Landed
 from airflow_provider_cca.landing.layout import assign_keys, folder_of
-from airflow_provider_cca.landing.manifest import MANIFEST_NAME, STRAYS_NAME, LandedFile
+from airflow_provider_cca.landing.manifest import MANIFEST_NAME, LandedFile
 from airflow_provider_cca.landing.manifest_store import Records
 from airflow_provider_cca.landing.plan import Jobs, Plan
 from airflow_provider_cca.landing.progress import Progress
@@ -82,18 +82,15 @@ class Landing:
     def land(
         self,
         partitions: Files,
-        strays: Files | None = None,
         changed: Mapping[str, Set[str]] | None = None,
         *,
         whole: bool = True,
     ) -> list[Landed]:
         """Land the files of each partition; its manifest is written as soon as the last of them is there.
 
-        :param strays: Files of partitions that nobody asked for. They land as well, but a partition that has
-            no manifest gets none by them: it would pass for finished. When it is asked for, it names them.
         :param changed: By folder, the keys of objects that are known to be no longer what was landed.
         :param whole: Whether the files of each partition are all that are listed of it. What a part does not
-            have stays in the manifest, even if it is gone from the store; of strays only a part is known.
+            have stays in the manifest, even if it is gone from the store.
 
         Raises PartlyLanded when files failed: all the others have landed, and a partition with a failed
         file has no new manifest.
@@ -103,11 +100,9 @@ class Landing:
             self._level = logging.DEBUG
         pool = ThreadPoolExecutor(self.workers, thread_name_prefix="cca-landing")
         listed = self._listed(partitions)
-        places = [*partitions.items(), *(strays or {}).items()]
         jobs = Jobs(())
         try:
-            asked = [place in partitions for place, _ in places]
-            plans = list(pool.map(self._plan, places, asked, repeat(listed)))
+            plans = list(pool.map(self._plan, partitions.items(), repeat(listed)))
             self.landed += [plan.landed for plan in plans if plan.landed]
             todo = [plan for plan in plans if not plan.landed]
             for plan in todo:
@@ -142,19 +137,17 @@ class Landing:
     def _plan(
         self,
         place: tuple[tuple[Scope, Partition], Sequence[RemoteFile]],
-        asked: bool,
         listed: Mapping[Scope, Sizes],
     ) -> Plan:
         (scope, partition), files = place
         folder = folder_of(scope, partition)
-        plan = Plan(scope, partition, folder, asked, asked and self._whole, None, {}, [])
+        plan = Plan(scope, partition, folder, self._whole, None, {}, [])
         with self._failures_kept(plan, MANIFEST_NAME, self._unseen):
             known = listed[scope].get(folder, {}) if scope in listed else None
             plan.before, plan.present = self.records.look(folder, known)
             self.store.sweep(folder, plan.present)
-            plan.strays = self.records.strays(folder, plan.present)
             plan.present = _without(plan.present, self._changed.get(folder, ()))
-            plan.wanted = assign_keys(files, (*plan.strays, *(plan.before.files if plan.before else ())))
+            plan.wanted = assign_keys(files, plan.before.files if plan.before else ())
             if plan.before and plan.is_settled:
                 plan.landed = self._landed(plan, plan.before.files)
             elif plan.before:
@@ -171,7 +164,7 @@ class Landing:
             if jobs.done(plan, downloaded=downloaded) and not plan.failures:
                 with self._failures_kept(plan, MANIFEST_NAME):
                     plan.landed = self._finish(plan)
-                    self.landed += [plan.landed] if plan.landed else []
+                    self.landed.append(plan.landed)
 
     @contextmanager
     def _failures_kept(self, plan: Plan, key: str, unseen: set[str] | None = None) -> Iterator[None]:
@@ -221,14 +214,11 @@ class Landing:
         log.debug("Landed %s: %d bytes in %.3f s", key, file.size, time.monotonic() - started)
         return published
 
-    def _finish(self, plan: Plan) -> Landed | None:
-        record, entries = plan.record, plan.entries()
+    def _finish(self, plan: Plan) -> Landed:
+        entries = plan.entries()
         written = plan.is_news(entries)
         if written:
-            record, entries = self.records.write(plan, entries)
-        if record == STRAYS_NAME:
-            log.info("%s: %d files, for which nobody asked; no manifest", plan.folder, len(entries))
-            return None
+            entries = self.records.write(plan, entries)
         return self._landed(plan, entries, written=written)
 
     def _landed(self, plan: Plan, entries: Sequence[LandedFile], *, written: bool = False) -> Landed:

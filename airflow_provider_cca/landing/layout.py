@@ -91,7 +91,7 @@ def assign_keys(files: Iterable[F], landed: Iterable[LandedFile]) -> list[tuple[
     free = {entry.key: entry for entry in landed}
     taken = {_folded(key) for key in free}
     keys: dict[int, str] = {}
-    ordered = sorted(files, key=lambda f: (f.created_on, f.id, f.name, f.md5))
+    ordered = sorted(files, key=lambda f: (str(f.created_on or ""), f.id, f.name, f.md5))
     # Files can share an id and a name: the one that was landed comes before one whose content changed.
     for identity in (attrgetter("id", "name", "md5"), attrgetter("id", "name")):
         known = defaultdict(list)

@@ -9,9 +9,6 @@ from typing import Any
 
 MANIFEST_NAME = "_manifest.json"
 
-STRAYS_NAME = "_strays.json"
-"""In the form of a manifest, what was landed in a partition for which nobody had asked, until it has one."""
-
 VERSION = 1
 
 
@@ -23,7 +20,7 @@ class LandedFile:
     :param key: Path relative to the manifest.
     :param size: Bytes.
     :param md5: 32 lower-case hex digits.
-    :param created_on: ISO 8601, UTC.
+    :param created_on: ISO 8601, UTC; None when the server's stamp could not be read.
     :param expires_on: ISO 8601, UTC; None when the server's stamp was malformed, or it gives none.
     """
 
@@ -32,7 +29,7 @@ class LandedFile:
     key: str
     size: int
     md5: str
-    created_on: str
+    created_on: str | None
     expires_on: str | None
 
 
@@ -85,15 +82,19 @@ def by_key(entries: Iterable[LandedFile]) -> tuple[LandedFile, ...]:
 
 
 def _entry(data: Mapping[str, Any]) -> LandedFile:
-    texts = {name: _typed(data[name], str) for name in ("id", "name", "key", "md5", "created_on")}
-    expires_on = data["expires_on"]
+    texts = {name: _typed(data[name], str) for name in ("id", "name", "key", "md5")}
     if "/" in texts["key"] or texts["key"] in {"", ".", "..", MANIFEST_NAME}:
         raise ValueError(f"its key {texts['key']!r} lies outside the partition")
     return LandedFile(
         **texts,
         size=_typed(data["size"], int),
-        expires_on=None if expires_on is None else _typed(expires_on, str),
+        created_on=_typed_or_none(data["created_on"], str),
+        expires_on=_typed_or_none(data["expires_on"], str),
     )
+
+
+def _typed_or_none(value: Any, kind: type) -> Any:
+    return None if value is None else _typed(value, kind)
 
 
 def _typed(value: Any, kind: type) -> Any:

@@ -17,7 +17,7 @@ from airflow_provider_cca.core.retry import Retry
 from airflow_provider_cca.core.timestamps import iso
 from airflow_provider_cca.errors import DestinationUnusable, StoreError
 from airflow_provider_cca.landing.layout import folder_of
-from airflow_provider_cca.landing.manifest import MANIFEST_NAME, STRAYS_NAME, LandedFile, Manifest, by_key
+from airflow_provider_cca.landing.manifest import MANIFEST_NAME, LandedFile, Manifest, by_key
 from airflow_provider_cca.landing.plan import Plan
 from airflow_provider_cca.reports import report_named
 from airflow_provider_cca.store.object_meta import StoredObject
@@ -60,25 +60,20 @@ class Records:
             present = self.retry.call(lambda: self.store.sizes(folder))
         return (self.manifest(folder) if MANIFEST_NAME in present else None), present
 
-    def strays(self, folder: str, present: Mapping[str, int]) -> tuple[LandedFile, ...]:
-        """What was landed in a folder while nobody asked for its partition; nothing in an emptied record."""
-        record = self.manifest(folder, STRAYS_NAME) if present.get(STRAYS_NAME) else None
-        return record.files if record else ()
-
-    def manifest(self, folder: str, name: str = MANIFEST_NAME) -> Manifest | None:
+    def manifest(self, folder: str) -> Manifest | None:
         """None when it is damaged, or gone since it was listed; raises DestinationUnusable when it cannot be
         read."""
         try:
-            content = self.retry.call(lambda: self.store.read(f"{folder}/{name}"))
+            content = self.retry.call(lambda: self.store.read(f"{folder}/{MANIFEST_NAME}"))
         except DestinationUnusable:
             # What cannot be read is not damaged: written anew, it would forget what earlier landings left.
-            if name in self.retry.call(lambda: self.store.sizes(folder)):
+            if MANIFEST_NAME in self.retry.call(lambda: self.store.sizes(folder)):
                 raise
             return None  # gone since it was listed
         try:
             return manifest_in(folder, content)
         except ValueError as error:
-            log.warning("%s/%s is damaged and counts as none: %s", folder, name, error)
+            log.warning("%s/%s is damaged and counts as none: %s", folder, MANIFEST_NAME, error)
             return None
 
     def holds(self, key: str, md5: str) -> bool:
@@ -92,39 +87,24 @@ class Records:
         except DestinationUnusable:
             return None
 
-    def write(self, plan: Plan, ours: Sequence[LandedFile]) -> tuple[str, tuple[LandedFile, ...]]:
-        """Write our entries, and those that another task has put there since we looked; where, and all."""
+    def write(self, plan: Plan, ours: Sequence[LandedFile]) -> tuple[LandedFile, ...]:
+        """Write our entries, and those that another task has put there since we looked; return all."""
         # Tried again as a whole, under the folder's lock: what it reads is not tried again within that.
         merge = partial(Records(self.store, replace(self.retry, attempts=1))._merge, plan, ours)
         with self.store.lock(plan.folder):
-            written = self.retry.call(merge)
-            if written[0] == STRAYS_NAME and self._is_finished(plan.folder):
-                return self.retry.call(merge)
-        return written
+            return self.retry.call(merge)
 
-    def _is_finished(self, folder: str) -> bool:
-        """Whether there is a manifest by now: where there are no locks, another task may have written it."""
-        return MANIFEST_NAME in self.retry.call(lambda: self.store.sizes(folder))
-
-    def _merge(self, plan: Plan, ours: Sequence[LandedFile]) -> tuple[str, tuple[LandedFile, ...]]:
+    def _merge(self, plan: Plan, ours: Sequence[LandedFile]) -> tuple[LandedFile, ...]:
         """Raises StoreError when another task writes it meanwhile: then it is to be merged again."""
         objects = self.store.objects_below(plan.folder).get(plan.folder, {})
         manifest, present = self.look(plan.folder, {name: one.size for name, one in objects.items()})
-        record = MANIFEST_NAME if MANIFEST_NAME in present else plan.record
-        strays = {entry.key: entry for entry in self.strays(plan.folder, present)}
         theirs = {entry.key: entry for entry in manifest.files} if manifest else {}
-        if record == STRAYS_NAME:
-            theirs, strays = strays, {}
-        said = strays | theirs
         if manifest and not plan.whole:
             # What was known when we looked, and another task has found to be gone since, is not ours to name.
-            ours = [one for one in ours if one.key in plan.keys or one.key in said]
-        true = {one.key: self._true(plan, one, said.get(one.key), objects) for one in ours}
+            ours = [one for one in ours if one.key in plan.keys or one.key in theirs]
+        true = {one.key: self._true(plan, one, theirs.get(one.key), objects) for one in ours}
         others = [e for e in theirs.values() if e.key not in true and plan.keeps(e, present)]
-        others += [
-            e for e in strays.values() if not {e.key} & {*true, *theirs} and self._is_there(plan, e, present)
-        ]
-        write = partial(self._replace, plan, record, before=objects.get(record))
+        write = partial(self._replace, plan, before=objects.get(MANIFEST_NAME))
         if clashes := [one.key for one in ours if not _same_file(true[one.key], one)]:
             left = [*filter(None, (true.get(entry.key, entry) for entry in theirs.values()))]
             if left != [*theirs.values()]:
@@ -136,22 +116,11 @@ class Records:
             )
         entries = by_key((*filter(None, true.values()), *others))
         write(entries)
-        if strays:
-            # The manifest says all that was true of it. Nothing is ever deleted: so it is emptied.
-            self.store.replace(f"{plan.folder}/{STRAYS_NAME}", b"", objects.get(STRAYS_NAME))
-        return record, entries
+        return entries
 
-    def _is_there(self, plan: Plan, entry: LandedFile, present: Mapping[str, int]) -> bool:
-        """Whether a stray is still what was landed: nobody has vouched for it since."""
-        return (
-            present.get(entry.key) == entry.size and self._content(f"{plan.folder}/{entry.key}") == entry.md5
-        )
-
-    def _replace(
-        self, plan: Plan, record: str, entries: Iterable[LandedFile], before: StoredObject | None
-    ) -> None:
+    def _replace(self, plan: Plan, entries: Iterable[LandedFile], before: StoredObject | None) -> None:
         content = manifest_of(plan.scope, plan.partition, entries).to_json()
-        self.store.replace(f"{plan.folder}/{record}", content, before)
+        self.store.replace(f"{plan.folder}/{MANIFEST_NAME}", content, before)
 
     def _true(
         self, plan: Plan, ours: LandedFile, theirs: LandedFile | None, objects: Mapping[str, StoredObject]
@@ -162,7 +131,7 @@ class Records:
         Also theirs when it is of another file of the same name, and None when ours has taken its place:
         neither must claim what the other has written over. The next landing chooses another key.
         """
-        news = theirs not in (None, plan.recorded.get(ours.key)) and not _same_content(theirs, ours)
+        news = theirs not in (None, plan.known.get(ours.key)) and not _same_content(theirs, ours)
         if not news and not self._is_doubtful(plan, ours, theirs, objects):
             return ours
         content = self._content(f"{plan.folder}/{ours.key}")

@@ -12,7 +12,7 @@ from airflow_provider_cca.core.partition import Partition, Scope
 from airflow_provider_cca.core.timestamps import iso
 from airflow_provider_cca.errors import CcaError
 from airflow_provider_cca.landing.landed import Landed
-from airflow_provider_cca.landing.manifest import MANIFEST_NAME, STRAYS_NAME, LandedFile, Manifest, by_key
+from airflow_provider_cca.landing.manifest import LandedFile, Manifest, by_key
 from airflow_provider_cca.store.object_meta import StoredObject
 
 
@@ -20,20 +20,16 @@ from airflow_provider_cca.store.object_meta import StoredObject
 class Plan:
     """One partition: what the listing wants, what the store has of it, and what became of it.
 
-    :param asked: Whether it is to have a manifest even if it has none.
     :param whole: Whether what is wanted is all that is listed of it, and not a part.
-    :param strays: What was landed here while nobody asked for this partition.
     """
 
     scope: Scope
     partition: Partition
     folder: str
-    asked: bool
     whole: bool
     before: Manifest | None
     present: Mapping[str, int]
     wanted: list[tuple[RemoteFile, str]]
-    strays: tuple[LandedFile, ...] = ()
     open: int = 0
     downloaded: int = 0
     failures: dict[str, CcaError] = field(default_factory=dict)
@@ -45,11 +41,6 @@ class Plan:
     def known(self) -> dict[str, LandedFile]:
         """What the manifest held before, by key."""
         return {entry.key: entry for entry in self.before.files} if self.before else {}
-
-    @cached_property
-    def recorded(self) -> dict[str, LandedFile]:
-        """What was said to be here when we looked, by key, whoever said it."""
-        return {entry.key: entry for entry in self.strays} | self.known
 
     @cached_property
     def keys(self) -> set[str]:
@@ -67,24 +58,16 @@ class Plan:
         return vouched and self.present.get(key) == file.size
 
     @property
-    def record(self) -> str:
-        """Where to say what has landed."""
-        return MANIFEST_NAME if self.asked or self.before else STRAYS_NAME
-
-    @property
     def is_settled(self) -> bool:
         """Whether nothing is to be done, as seen by names and sizes."""
         whole = all(self._is_whole(file, key) for file, key in self.wanted)
         return whole and self.before is not None and not self.is_news(self.entries())
 
     def is_news(self, entries: tuple[LandedFile, ...]) -> bool:
-        """Whether the record is to be written to say this."""
-        if self.downloaded:
-            return True  # even if it says the same: an object that is newer than it is taken for changed
-        if self.record == STRAYS_NAME:
-            return not {*entries} <= {*self.strays}
-        # What the strays' record says is taken over by the manifest, and then forgotten.
-        return bool(self.strays) or self.before is None or self.before.files != entries
+        """Whether the manifest is to be written to say this."""
+        # When something was downloaded, even if it says the same: an object that is newer than it is taken
+        # for changed.
+        return bool(self.downloaded) or self.before is None or self.before.files != entries
 
     def keeps(self, entry: LandedFile, present: Mapping[str, int]) -> bool:
         """Whether the manifest goes on naming a file that is not wanted.
@@ -142,5 +125,5 @@ class Jobs:
 
 
 def _entry(file: RemoteFile, key: str) -> LandedFile:
-    expires_on = iso(file.expires_on) if file.expires_on else None
-    return LandedFile(file.id, file.name, key, file.size, file.md5, iso(file.created_on), expires_on)
+    created_on, expires_on = (iso(one) if one else None for one in (file.created_on, file.expires_on))
+    return LandedFile(file.id, file.name, key, file.size, file.md5, created_on, expires_on)

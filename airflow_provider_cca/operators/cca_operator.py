@@ -115,13 +115,11 @@ class CcaLandingOperator(CcaOperator):
         self,
         client: CcaClient,
         partitions: Mapping[tuple[Scope, Partition], list[RemoteFile]],
-        strays: Mapping[tuple[Scope, Partition], list[RemoteFile]] | None = None,
         *,
         whole: bool = True,
     ) -> list[Landed]:
         """Land these files, as many at a time as the connection allows.
 
-        :param strays: Files of partitions that nobody asked for, and that get no manifest by them.
         :param whole: Whether the files of each partition are all that are listed of it.
         """
         from airflow_provider_cca.landing.lander import Landing
@@ -129,7 +127,7 @@ class CcaLandingOperator(CcaOperator):
         workers = client.config.max_connections + PUBLISHING_WORKERS
         landing = Landing(self.store(), client.download, client.session.retry, workers)
         try:
-            return landing.land(partitions, strays, whole=whole)
+            return landing.land(partitions, whole=whole)
         finally:
             self._tell(client, landing.landed, landing.progress.downloaded)
 

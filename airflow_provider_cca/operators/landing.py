@@ -122,10 +122,9 @@ class CcaToObjectStorageOperator(CcaLandingOperator):
             }
             inside = {place: files for place, files in listed.items() if place[1] in asked}
             partitions = {place: files for place, files in (empty | inside).items() if place not in spoilt}
-            strays = {place: files for place, files in listed.items() if place not in partitions}
             failed = None
             try:
-                landed = self.land(client, partitions, strays)
+                landed = self.land(client, partitions)
             except PartlyLanded as error:
                 failed = error
             failed = _with_spoilt(spoilt, failed)

@@ -64,7 +64,6 @@ class Healing:
         """What landed it, if anything had to be landed."""
         self._fetch, self._fetched = fetch, set[RemoteFile]()
         self._open: dict[Place, Comparison] = {}
-        self._strays: dict[Place, Comparison] = {}
         self._spoilt: Set[str] = frozenset()
 
     def look(self, windows: Sequence[Window]) -> None:
@@ -83,8 +82,6 @@ class Healing:
             for pool in (asking, reading):
                 pool.shutdown(wait=False, cancel_futures=True)
         self.complete = sum(one.state is State.LANDED for one in self.coverages.values())
-        if strays := [f"{scope} {partition}" for scope, partition in self._strays]:
-            log.warning("Listed, but of dates that were not looked at: %s", ", ".join(strays[:20]))
 
     def _look_at_store(self, windows: Iterable[Window]) -> dict[str, CcaError]:
         """What of it could not be listed, by report."""
@@ -102,21 +99,17 @@ class Healing:
     def heal(self) -> None:
         """Land what is missing or different, nearest deadline first, and look at it again.
 
-        Files of dates outside the window land as well, but nothing is said of these dates: all that is known
-        of them is that a listing of others has named some of their files.
-
         Raises PartlyLanded and others as a landing does, when all that could be landed has been.
         """
         wanted = [one for one in self._open.values() if one.needs_landing()]
         wanted.sort(key=lambda one: self._urgency(one.scope, one.partition))
-        if not wanted and not self._strays:
+        if not wanted:
             return
         try:
             self.landing = Landing(self.inventory.store, self._counted, self.retry, self.workers)
             files = {(one.scope, one.partition): one.to_land for one in wanted}
-            strays = {place: one.to_land for place, one in self._strays.items()}
-            changed = {one.folder: one.broken() for one in (*wanted, *self._strays.values())}
-            self.landing.land(files, strays, changed)
+            changed = {one.folder: one.broken() for one in wanted}
+            self.landing.land(files, changed)
         except Closed:
             raise
         except CcaError as error:
@@ -189,8 +182,7 @@ class Healing:
         return found
 
     def _compare(self, window: Window, found: Listed, pool: Executor) -> None:
-        asked = set(window.partitions)
-        partitions = sorted({*asked, *found.files})
+        partitions = window.partitions
         folders = [folder_of(window.scope, partition) for partition in partitions]
         for partition, held in zip(partitions, pool.map(self.inventory.held, folders), strict=True):
             listed = found.of(partition)
@@ -198,14 +190,9 @@ class Healing:
                 self.failures[f"{window.scope} {partition} in the store"] = held.error
                 listed = None
             before = self.before.gaps.get((window.scope, partition))
-            # Tried in vain before; of a date that nobody asked for, nothing would remember that.
-            tried = partition not in asked or (before and before.lost)
-            refused = _downloaded_too_often(listed or ()) if tried else frozenset()
-            one = Comparison(window.scope, partition, listed, held, self.now, refused)
-            if partition in asked:
-                self._judge(one)
-            elif one.needs_landing():
-                self._strays[window.scope, partition] = one
+            tried_in_vain = before and before.lost
+            refused = _downloaded_too_often(listed or ()) if tried_in_vain else frozenset()
+            self._judge(Comparison(window.scope, partition, listed, held, self.now, refused))
 
     def _judge(self, one: Comparison) -> None:
         place = one.scope, one.partition

@@ -46,12 +46,13 @@ MD5 = "0" * 32
 
 def file(name: str, day: Partition = DAY, scope: Scope = ZIPS, size: int = 10, md5: str = MD5) -> RemoteFile:
     created = datetime(day.first.year, day.first.month, day.first.day, 7, tzinfo=UTC)
-    return RemoteFile(name, name, "http://x", size, md5, created, created + timedelta(days=365), 0, scope)
+    expires = created + timedelta(days=365)
+    return RemoteFile(name, name, "http://x", size, md5, created, expires, 0, scope, day)
 
 
 def entry(of: RemoteFile) -> LandedFile:
-    expires_on = iso(of.expires_on) if of.expires_on else None
-    return LandedFile(of.id, of.name, of.name, of.size, of.md5, iso(of.created_on), expires_on)
+    created_on, expires_on = (iso(one) if one else None for one in (of.created_on, of.expires_on))
+    return LandedFile(of.id, of.name, of.name, of.size, of.md5, created_on, expires_on)
 
 
 def held(*files: RemoteFile, gone: Sequence[str] = ()) -> Held:

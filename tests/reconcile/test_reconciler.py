@@ -633,21 +633,6 @@ def test_what_had_landed_and_is_gone_when_the_server_has_deleted_it_is_landed_no
         assert [gap["partition"] for gap in snapshot(tmp_path)["gaps"]] == [ago(365)] * lost
 
 
-@pytest.mark.cca_simulator(days=20, recovered=False)
-def test_a_file_of_a_year_to_come_is_landed_and_in_no_calendar(
-    sim: Simulator, reconcile: Reconcile, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    two_days_ago = today().date() - timedelta(days=2)
-    (file,) = sim.world.files(ZIPS, None, two_days_ago, two_days_ago)
-    sim.world.replace(file, created_on="01/01/9000T00:00:00+0000")
-    reconcile(lookback_days=10)
-    (row,) = snapshot(tmp_path)["rows"]
-    assert row["partitions"][-1]["partition"] == ago(0)
-    assert [path.name for path in objects(folder(tmp_path, "9000-01-01"))] == [file.name]
-    assert not (folder(tmp_path, "9000-01-01") / MANIFEST_NAME).exists()
-    assert f"dates that were not looked at: {ZIPS} 9000-01-01" in caplog.text
-
-
 def redate(sim: Simulator, id_: str, day: str) -> None:
     """From now on the server lists this file as created on another date."""
     stamp = f"{day[5:7]}/{day[8:]}/{day[:4]}T01:00:00+0000"
@@ -659,27 +644,6 @@ def redate(sim: Simulator, id_: str, day: str) -> None:
         return answer
 
     sim.edit_answer = edit
-
-
-@pytest.mark.cca_simulator(days=30, files_per_day=3, recovered=False)
-def test_a_file_of_a_date_outside_the_window_finishes_nothing_and_hides_no_gap(
-    sim: Simulator, reconcile: Reconcile, tmp_path: Path
-) -> None:
-    """The date gets no manifest by it, its gap stays, and the file is in the manifest that it gets later."""
-    reconcile(dry_run=True)
-    known = [gap for gap in snapshot(tmp_path)["gaps"] if gap["partition"] == ago(12)]
-    assert known[0]["files"] == 3
-    (stray, *_), others = sim.truth(ZIPS, ago(2), ago(2)), sim.truth(ZIPS, ago(12), ago(12))
-    redate(sim, stray.id, ago(12))
-    found = reconcile(lookback_days=5)
-    assert (found["healed"], found["downloaded"]) == (6, 6 * 3)
-    assert [gap for gap in snapshot(tmp_path)["gaps"] if gap["partition"] == ago(12)] == known
-    assert len(objects(folder(tmp_path, ago(12)))) == 1
-    assert not (folder(tmp_path, ago(12)) / MANIFEST_NAME).exists()
-    assert reconcile(lookback_days=5)["downloaded"] == 0
-    assert reconcile(lookback_days=15)["still_missing"] == 0
-    manifest = json.loads((folder(tmp_path, ago(12)) / MANIFEST_NAME).read_bytes())
-    assert {entry["md5"] for entry in manifest["files"]} == {file.md5 for file in (stray, *others)}
 
 
 @pytest.mark.cca_simulator(days=30, recovered=False)
