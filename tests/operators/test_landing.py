@@ -479,7 +479,8 @@ def test_a_file_lands_under_the_date_that_it_was_listed_for(sim, run, day, tmp_p
     """Whatever its createdOn says, and if it says nothing that can be read."""
 
     def edit(asked, answer):
-        answer["items"][-1]["createdOn"] = created
+        for item in answer.get("items", ())[-1:]:
+            item["createdOn"] = created
         return answer
 
     sim.edit_answer = edit
