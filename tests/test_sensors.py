@@ -171,13 +171,13 @@ def test_soft_fail_skips_instead(sim: Simulator, mode, day) -> None:
 
 
 def test_a_date_outside_retention_is_skipped_in_a_scheduled_run(sim: Simulator, mode) -> None:
-    with pytest.raises(AirflowSkipException, match="older than the 365 days"):
+    with pytest.raises(AirflowSkipException, match="365 days"):
         mode("2020-01-01")
     assert sim.requests == []
 
 
 def test_a_date_outside_retention_is_an_error_when_asked_for(sim: Simulator, mode, day) -> None:
-    with pytest.raises(AirflowFailException, match="older than the 365 days"):
+    with pytest.raises(AirflowFailException, match="365 days"):
         mode(day, partition="2020-01-01")
 
 

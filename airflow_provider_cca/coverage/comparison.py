@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from functools import cached_property
 from typing import NamedTuple
 
@@ -89,7 +89,11 @@ class Comparison:
             return False
         if self.listed:
             return any(not landed and file not in self.refused for (file, _), landed in self._pairs)
-        return self.held.manifest is None and self._is_over and not self.partition.fading(self.now)
+        return (
+            self.held.manifest is None
+            and self.partition.is_settled(self.now)
+            and not self.partition.fading(self.now)
+        )
 
     @property
     def to_land(self) -> list[RemoteFile]:
@@ -165,14 +169,11 @@ class Comparison:
             return State.UNKNOWN
         if found.files:
             return state_of(found.files, found.landed, found.lost)
-        if self.held.manifest or (self._is_over and not self.partition.fading(self.now)):
+        if self.held.manifest or (
+            self.partition.is_settled(self.now) and not self.partition.fading(self.now)
+        ):
             return State.EMPTY
         return State.UNKNOWN
-
-    @property
-    def _is_over(self) -> bool:
-        """Whether the server can create no more files of this partition, but for recovered ones."""
-        return self.partition.last < self.now.astimezone(UTC).date()
 
 
 def _without(one: Coverage, lost_files: Sequence[tuple[str, int]]) -> Coverage:

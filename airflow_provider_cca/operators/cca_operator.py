@@ -114,7 +114,7 @@ class CcaLandingOperator(CcaOperator):
     def land(
         self,
         client: CcaClient,
-        partitions: Mapping[tuple[Scope, Partition], list[RemoteFile]],
+        partitions: Mapping[tuple[Scope, Partition], Sequence[RemoteFile]],
         *,
         whole: bool = True,
     ) -> list[Landed]:

@@ -144,7 +144,7 @@ class CcaReconcileOperator(CcaLandingOperator):
         # less hard.
         doubted = {folder_of(*place) for place, gap in before.gaps.items() if gap.missing}
         inventory = Inventory(store, retry, Verify(self.verify), doubted)
-        return Healing(inventory, client.list_range, client.download, retry, workers, before)
+        return Healing(inventory, client.list_ranges, client.download, retry, workers, before)
 
     def _heal(self, client: CcaClient, healing: Healing) -> CcaError | None:
         """Land; what failed for some of the files, when all the others have landed."""

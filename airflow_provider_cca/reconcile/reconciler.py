@@ -7,23 +7,29 @@ the store for each report; a landing then concerns what is not whole alone.
 from __future__ import annotations
 
 import logging
-from collections import Counter, deque
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence, Set
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Generator, Iterable, Mapping, Sequence, Set
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from threading import Event
 
-from airflow_provider_cca.core.failures import FATAL_FOR_ALL
 from airflow_provider_cca.core.files import RemoteFile
-from airflow_provider_cca.core.listings import Listed, ListRange, Window
+from airflow_provider_cca.core.listings import Listed, ListRanges, Window
 from airflow_provider_cca.core.partition import Partition, Scope
 from airflow_provider_cca.core.retry import Retry
 from airflow_provider_cca.coverage.comparison import Comparison
 from airflow_provider_cca.coverage.document import Place, Snapshot, calendar_of
 from airflow_provider_cca.coverage.state import Coverage, State
-from airflow_provider_cca.errors import AttemptsExhausted, CcaError, Closed, FileExpired, StoreError
+from airflow_provider_cca.errors import (
+    AttemptsExhausted,
+    CcaError,
+    Closed,
+    FileExpired,
+    NotYetListed,
+    StoreError,
+)
 from airflow_provider_cca.landing.lander import Fetch, Landing
 from airflow_provider_cca.landing.layout import folder_of
 from airflow_provider_cca.reconcile.inventory import Inventory
@@ -38,7 +44,7 @@ NEVER_AGAIN = {AttemptsExhausted.__name__, FileExpired.__name__}
 class Healing:
     """One look at a store, and what it takes to make it whole.
 
-    :param list_range: Lists the files of a scope on the server.
+    :param list_ranges: Lists the files of scopes on the server, side by side.
     :param fetch: Gives the body of a file.
     :param before: What an earlier look found.
     """
@@ -46,13 +52,13 @@ class Healing:
     def __init__(
         self,
         inventory: Inventory,
-        list_range: ListRange,
+        list_ranges: ListRanges,
         fetch: Fetch,
         retry: Retry,
         workers: int,
         before: Snapshot,
     ) -> None:
-        self.inventory, self.list_range, self.retry, self.workers = inventory, list_range, retry, workers
+        self.inventory, self.list_ranges, self.retry, self.workers = inventory, list_ranges, retry, workers
         self.before = before
         self.now = datetime.now(UTC)
         self.coverages: dict[Place, Coverage] = {}
@@ -68,7 +74,6 @@ class Healing:
 
     def look(self, windows: Sequence[Window]) -> None:
         """Compare; raises what would fail for every scope alike."""
-        asking = ThreadPoolExecutor(self.workers, thread_name_prefix="cca-listing")
         reading = ThreadPoolExecutor(self.workers, thread_name_prefix="cca-inventory")
         try:
             unseen = self._look_at_store(windows)
@@ -76,11 +81,11 @@ class Healing:
                 if error := unseen.get(window.scope.report.name):
                     self._compare(window, Listed({}, dict.fromkeys(window.partitions, error)), reading)
             seen = [window for window in windows if window.scope.report.name not in unseen]
-            for window, answer in self._answers(seen, asking):
-                self._compare(window, self._taken(window, answer), reading)
+            for window, found in self.list_ranges(seen):
+                self._keep_failures(window.scope, found)
+                self._compare(window, found, reading)
         finally:
-            for pool in (asking, reading):
-                pool.shutdown(wait=False, cancel_futures=True)
+            reading.shutdown(wait=False, cancel_futures=True)
         self.complete = sum(one.state is State.LANDED for one in self.coverages.values())
 
     def _look_at_store(self, windows: Iterable[Window]) -> dict[str, CcaError]:
@@ -160,32 +165,22 @@ class Healing:
         places = {(one.scope, one.partition) for one in whole}
         return Snapshot.of(whole).over(before, places, self.now.date(), all_sites=False)
 
-    def _answers(self, windows: Iterable[Window], pool: Executor) -> Iterator[tuple[Window, Future[Listed]]]:
-        """In their order, and only a few asked ahead: no year of all sites is held at once."""
-        ahead: deque[tuple[Window, Future[Listed]]] = deque()
-        for window in windows:
-            ahead.append((window, pool.submit(self.list_range, window)))
-            if len(ahead) > self.workers:
-                yield ahead.popleft()
-        yield from ahead
-
-    def _taken(self, window: Window, answer: Future[Listed]) -> Listed:
-        try:
-            found = answer.result()
-        except FATAL_FOR_ALL:
-            raise
-        except CcaError as error:
-            log.warning("%s", error)
-            self.failures[str(window.scope)] = error
-            return Listed({}, dict.fromkeys(window.partitions, error))
-        self.failures |= {f"{window.scope} {partition}": e for partition, e in found.failures.items()}
-        return found
+    def _keep_failures(self, scope: Scope, found: Listed) -> None:
+        """Keep what failed for the end; that files of a young date may still come is no failure."""
+        if found.error and not isinstance(found.error, NotYetListed):
+            self.failures[str(scope)] = found.error
+            return
+        self.failures |= {
+            f"{scope} {partition}": error
+            for partition, error in found.failures.items()
+            if not isinstance(error, NotYetListed)
+        }
 
     def _compare(self, window: Window, found: Listed, pool: Executor) -> None:
         partitions = window.partitions
         folders = [folder_of(window.scope, partition) for partition in partitions]
         for partition, held in zip(partitions, pool.map(self.inventory.held, folders), strict=True):
-            listed = found.of(partition)
+            listed = found.files.get(partition)
             if held.error:
                 self.failures[f"{window.scope} {partition} in the store"] = held.error
                 listed = None

@@ -85,7 +85,8 @@ def test_a_range_lands_every_partition_in_it(sim, run, tmp_path) -> None:
     result = run(operator)
     assert (result["partitions"], result["partition"], result["partition_end"]) == (10, first, last)
     assert landed(tmp_path) == truth(sim, "cdr_compressed", first, last)
-    assert sim.count(call="cdr_compressed") == 1
+    # The range, and two requests that show that it can be parted by createdOn.
+    assert sim.count(call="cdr_compressed") == 3
 
 
 @pytest.mark.cca_simulator(sites=30, days=5)
@@ -508,7 +509,7 @@ def test_a_date_of_a_range_that_cannot_be_listed_holds_back_itself_alone(sim, ru
     operator = CcaToObjectStorageOperator(
         task_id="t", report="cdr_compressed", partition=first, partition_end=last, destination=str(tmp_path)
     )
-    with pytest.raises(AirflowFailException, match=rf"PartlyLanded: 1 partitions .* cdr_compressed {bad}\."):
+    with pytest.raises(AirflowFailException, match=rf"PartlyLanded: 1 of 30 .* cdr_compressed {bad}\."):
         run(operator)
     assert landed(tmp_path) == truth(sim, "cdr_compressed", first, last) - truth(
         sim, "cdr_compressed", bad, bad
@@ -539,12 +540,13 @@ def test_a_range_lands_though_its_last_date_is_still_being_made(sim, run, tmp_pa
 
 @pytest.mark.cca_simulator(days=365, recovered=False, quirks=False)
 def test_a_range_whose_beginning_has_expired_lands_what_is_left(sim, run, tmp_path) -> None:
-    """As one of 365 days that is still at work when midnight passes in UTC."""
+    """And its oldest dates, of which nothing is listed any more, get no manifests."""
     first, oldest, last = (str(sim.world.today - timedelta(days=back)) for back in (367, 365, 360))
     operator = CcaToObjectStorageOperator(
         task_id="t", report="cdr_compressed", partition=first, partition_end=last, destination=str(tmp_path)
     )
-    assert run(operator)["partition"] == oldest
+    assert run(operator)["partition"] == first
+    assert not (tmp_path / f"cdr_compressed/creation_date={first}").exists()
     assert landed(tmp_path) == truth(sim, "cdr_compressed", oldest, last)
 
 
@@ -557,4 +559,4 @@ def test_a_range_of_which_one_date_is_left_is_told_as_a_range(sim, run, tmp_path
         task_id="t", report="cdr_compressed", partition=first, partition_end=oldest, destination=str(tmp_path)
     )
     told = run(operator)
-    assert (told["partition"], told["partition_end"], told["partitions"]) == (oldest, oldest, 1)
+    assert (told["partition"], told["partition_end"], told["partitions"]) == (first, oldest, 1)
