@@ -19,7 +19,7 @@ from airflow_provider_cca.events import lineage, metrics
 from airflow_provider_cca.events.asset_events import announce, announce_each, facts_of
 from airflow_provider_cca.extra_links import LandedFilesLink, ReportDocsLink
 from airflow_provider_cca.hooks import CcaHook
-from airflow_provider_cca.integration.arguments import check_destination
+from airflow_provider_cca.integration.arguments import CheckedArguments, check_destination
 from airflow_provider_cca.integration.destination import PUBLISHING_WORKERS, open_store
 from airflow_provider_cca.integration.task_failures import airflow_errors
 
@@ -46,11 +46,13 @@ ATTEMPTS_TO_KEEP = 5
 """So often the parts of a mapped task, which may all fail at once, try to write what they share: in 8 s."""
 
 
-class CcaOperator(BaseOperator):
+class CcaOperator(CheckedArguments, BaseOperator):
     """What all operators of this package share: the connection, and how a killed task ends.
 
-    :param cca_conn_id: The connection, of type `cca`.
+    :param cca_conn_id: The connection, of type `cca` (templated).
     """
+
+    template_fields: Sequence[str] = ("cca_conn_id",)
 
     _client: CcaClient | None = None
 
@@ -93,7 +95,8 @@ class CcaLandingOperator(CcaOperator):
 
     def __init__(self, *, destination: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        check_destination(destination)
+        if self.of_dag_file:
+            check_destination(destination)
         self.destination = destination
 
     @contextmanager

@@ -21,7 +21,7 @@ from airflow_provider_cca.errors import (
     StoreError,
     Unauthorized,
 )
-from airflow_provider_cca.integration.arguments import is_open
+from airflow_provider_cca.integration.arguments import is_open, site_names
 from airflow_provider_cca.integration.destination import PUBLISHING_WORKERS
 from airflow_provider_cca.operators.cca_operator import CcaLandingOperator
 from airflow_provider_cca.reports import LEVELS, RETENTION_DAYS, Report, report_named
@@ -69,7 +69,17 @@ class CcaReconcileOperator(CcaLandingOperator):
     """
 
     template_fields: Sequence[str] = (
-        *("report", "destination", "lookback_days", "site", "level", "only_look", "alarm_days", "verify"),
+        *(
+            "cca_conn_id",
+            "report",
+            "destination",
+            "lookback_days",
+            "site",
+            "level",
+            "only_look",
+            "alarm_days",
+            "verify",
+        ),
     )
 
     def __init__(
@@ -92,7 +102,8 @@ class CcaReconcileOperator(CcaLandingOperator):
         self.only_look = dry_run  # operators have a method dry_run
         self.alarm_days = alarm_days
         self.verify = verify
-        self._check()
+        if self.of_dag_file:
+            self._check()
 
     def execute(self, context: Context) -> dict[str, Any]:
         from airflow_provider_cca.coverage.document import SNAPSHOT_NAME
@@ -179,7 +190,7 @@ class CcaReconcileOperator(CcaLandingOperator):
 
     def _scopes(self, client: CcaClient, report: Report) -> Iterator[Scope]:
         if report.needs == "site":
-            sites = _texts(self.site) or [site.name for site in client.sites()]
+            sites = site_names(self.site) or [site.name for site in client.sites()]
             return (Scope(report, site) for site in dict.fromkeys(sites))
         if report.needs == "level":
             return (Scope(report, level=level) for level in ([self.level] if self.level else LEVELS))
@@ -325,10 +336,6 @@ def _reports(value: Any) -> list[Report]:
         if not report.dates:
             raise InvalidArgument(f"report {report.name} has no listing to compare with", argument="report")
     return reports
-
-
-def _texts(value: str | Sequence[str] | None) -> list[str]:
-    return [value] if isinstance(value, str) and value else list(value or ())
 
 
 def _number(name: str, value: Any, least: int, most: int) -> int:

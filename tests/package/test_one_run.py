@@ -62,9 +62,12 @@ def run(sim: Simulator, days: list[str], tmp_path_factory: pytest.TempPathFactor
     return ran(home, sim, "cca_cdr_compressed", conf) | {"folder": f"file://{home}/store/cdr_compressed"}
 
 
-def ran(home: Path, sim: Simulator, dag_id: str, conf: dict[str, Any]) -> dict[str, Any]:
-    """Run a DAG in an empty Airflow."""
+def ran(
+    home: Path, sim: Simulator, dag_id: str, conf: dict[str, Any], *, dag: str = "", state: str = "success"
+) -> dict[str, Any]:
+    """Run a DAG in an empty Airflow: one of ours, or the one whose text is given."""
     shutil.copytree(ROOT / "dags", home / "dags")
+    (home / "dags" / "own.py").write_text(dag)
     if HAS_KEYS_OF_EVENTS:
         (home / "dags" / "by_partition.py").write_text(BY_PARTITION)
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
@@ -74,12 +77,13 @@ def ran(home: Path, sim: Simulator, dag_id: str, conf: dict[str, Any]) -> dict[s
         "AIRFLOW__API__BASE_URL": "http://airflow.example/base",
         "AIRFLOW_CONN_CCA_DEFAULT": sim.connection_json,
         "AIRFLOW_VAR_CCA_STORAGE": f"file://{home}/store",
+        "AIRFLOW_CONN_OTHER": '{"conn_type": "aws", "password": "of-another-connection"}',
     }
     command = [sys.executable, str(ROOT / "tests" / "support" / "one_run.py"), dag_id, json.dumps(conf)]
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=SECONDS)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout.splitlines()[-1])
-    assert (told["state"], told["imports"]) == ("success", {}), done.stdout
+    assert (told["state"], told["imports"]) == (state, {}), done.stdout
     return dict(told)
 
 
@@ -147,3 +151,85 @@ def test_a_range_of_peak_ports_alone_needs_no_list_of_sites(tmp_path) -> None:
         levels = {f"cca/peak_port_daily/level={level}" for level in ("site", "customer", "partner")}
         assert {event["asset"] for event in told["events"]} == levels
         assert sim.count(call="sites") == 0
+
+
+HOSTILE = ["plain", "{{ conn.other.password }}", "x{{ 7*7 }}", "{% raw %}", "lone {#", "{{ undefined.name }}"]
+
+ALL_WAYS = """
+import pendulum
+from airflow.sdk import DAG
+from airflow_provider_cca.operators import (
+    CcaDownloadFilesOperator, CcaListFilesOperator, CcaListSitesOperator, CcaToObjectStorageOperator,
+)
+
+day, store = "{{ params.partition }}", "{{ var.value.cca_storage }}/"
+asked = {"report": "cdr", "partition": day}
+Land = CcaToObjectStorageOperator
+with DAG("all_ways", schedule=None, start_date=pendulum.datetime(2026, 1, 1), params={"partition": None}):
+    sites = CcaListSitesOperator(task_id="sites")
+    files = CcaListFilesOperator.partial(task_id="files", **asked).expand(site=sites.output)
+    CcaDownloadFilesOperator.partial(task_id="lists", destination=store + "lists").expand(files=files.output)
+
+    Land(task_id="all", destination=store + "all", site=sites.output, **asked)
+    text = "{{ ti.xcom_pull('sites') }}"
+    Land(task_id="text", destination=store + "text", site=text, **asked) << sites.output
+    Land.partial(task_id="each", destination=store + "each", **asked).expand(site=sites.output)
+    Land.partial(task_id="rows", destination=store + "rows").expand_kwargs(
+        sites.output.map(lambda site: {"site": [site], **asked, "partition": None})
+    )
+"""
+
+
+def test_the_name_of_a_site_is_never_rendered_as_a_template(tmp_path) -> None:
+    """However a DAG hands it from task to task, the same files land."""
+    with Simulator(days=10, sites=HOSTILE).serve() as sim:
+        day = str(sim.world.today - timedelta(days=3))
+        ran(tmp_path, sim, "all_ways", {"partition": day}, dag=ALL_WAYS)
+        found = {
+            way: names_below(tmp_path / "store" / way) for way in ("lists", "all", "text", "each", "rows")
+        }
+        paths = {request.path for request in sim.requests}
+    assert len(found["all"]) >= len(HOSTILE)
+    assert all(names == found["all"] for names in found.values())
+    assert not [path for path in paths if "of-another-connection" in path or path.endswith("/x49")]
+
+
+def names_below(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*.csv")}
+
+
+WRONG = """
+import pendulum
+from airflow.sdk import DAG, task
+from airflow_provider_cca.operators import (
+    CcaDownloadFilesOperator, CcaExtractOperator, CcaListFilesOperator, CcaReconcileOperator,
+    CcaSiteListToObjectStorageOperator, CcaToObjectStorageOperator,
+)
+
+WRONG = {
+    CcaToObjectStorageOperator: {"report": "cdr_compressed", "destination": "/d", "partition": "11/18/2026"},
+    CcaListFilesOperator: {"report": "cdr", "site": "a", "by": "size"},
+    CcaDownloadFilesOperator: {"destination": "/data", "files": [7]},
+    CcaSiteListToObjectStorageOperator: {"destination": "relative"},
+    CcaReconcileOperator: {"report": "cdr", "destination": "/data", "lookback_days": 0},
+    CcaExtractOperator: {"source": "/d", "destination": "/d", "partition": "2026-01-01", "max_ratio": 0},
+}
+with DAG(
+    "wrong", schedule=None, start_date=pendulum.datetime(2026, 1, 1),
+    default_args={"retries": 2, "retry_delay": pendulum.duration(seconds=1)},
+):
+    for operator, wrong in WRONG.items():
+
+        @task(task_id=f"arguments_of_{operator.__name__}")
+        def arguments(wrong: dict) -> list[dict]:
+            return [wrong]
+
+        operator.partial(task_id=operator.__name__).expand_kwargs(arguments(wrong))
+"""
+
+
+def test_a_wrong_argument_of_a_mapped_task_is_not_tried_again(sim: Simulator, tmp_path) -> None:
+    """Airflow makes the operator of a mapped task in the worker, where an error of its own is retried."""
+    told = ran(tmp_path, sim, "wrong", {}, dag=WRONG, state="failed")
+    assert set(told["tries"].values()) == {1}
+    assert len(told["tries"]) == 12
