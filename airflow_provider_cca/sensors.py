@@ -78,12 +78,12 @@ class CcaFilesSensor(BaseSensorOperator):
                 self.log.error("%s", error)
                 self._defer_until_listed(self._look(context))
             if error:
-                with airflow_errors(), self._skips(context):
+                with airflow_errors(self), self._skips(context):
                     raise error
             return self._look(context).xcom(event["files"])
 
     def poke(self, context: Context) -> PokeReturnValue:
-        with airflow_errors(), self._skips(context):
+        with airflow_errors(self), self._skips(context):
             self._asked(context).check_retention()
             look = self._look(context)
             try:

@@ -159,8 +159,8 @@ class Archive:
                 end = info.header_offset + _HEADER_BYTES + names + info.compress_size
                 if end > limit:
                     raise HostileArchive(
-                        f"{self._about(info.orig_filename)} is said to end at byte {end}, but what follows it "
-                        f"in the zip begins at byte {limit}: members share bytes, and nothing was unpacked"
+                        f"{self._about(info.orig_filename)} is said to end at byte {end}, but what follows "
+                        f"it in the zip begins at byte {limit}: members share bytes, and nothing was unpacked"
                     )
 
     def _judge_member(self, member: Member) -> None:

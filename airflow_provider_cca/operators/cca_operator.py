@@ -63,7 +63,7 @@ class CcaOperator(CheckedArguments, BaseOperator):
     @contextmanager
     def connected(self) -> Iterator[CcaClient]:
         """A client for the time of the block, in which errors become what Airflow acts on."""
-        with airflow_errors(), CcaHook(self.cca_conn_id).get_conn() as client:
+        with airflow_errors(self), CcaHook(self.cca_conn_id).get_conn() as client:
             self._client = client
             try:
                 yield client

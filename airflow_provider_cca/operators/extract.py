@@ -97,7 +97,7 @@ class CcaExtractOperator(CheckedArguments, BaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         self._closed = Event()
         try:
-            with airflow_errors():
+            with airflow_errors(self):
                 partitions = self._asked(context)
                 return self._summary(partitions, self._unpack(partitions))
         finally:

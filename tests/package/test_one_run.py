@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -77,6 +78,7 @@ def ran(
         "AIRFLOW__API__BASE_URL": "http://airflow.example/base",
         "AIRFLOW_CONN_CCA_DEFAULT": sim.connection_json,
         "AIRFLOW_VAR_CCA_STORAGE": f"file://{home}/store",
+        "AIRFLOW_CONN_REFUSED": json.dumps({**json.loads(sim.connection_json), "password": "wrong"}),
         "AIRFLOW_CONN_OTHER": '{"conn_type": "aws", "password": "of-another-connection"}',
     }
     command = [sys.executable, str(ROOT / "tests" / "support" / "one_run.py"), dag_id, json.dumps(conf)]
@@ -84,7 +86,7 @@ def ran(
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout.splitlines()[-1])
     assert (told["state"], told["imports"]) == (state, {}), done.stdout
-    return dict(told)
+    return dict(told) | {"log": done.stdout.splitlines()}
 
 
 def events_of(run: dict[str, Any], asset: str) -> list[dict[str, Any]]:
@@ -203,7 +205,7 @@ import pendulum
 from airflow.sdk import DAG, task
 from airflow_provider_cca.operators import (
     CcaDownloadFilesOperator, CcaExtractOperator, CcaListFilesOperator, CcaReconcileOperator,
-    CcaSiteListToObjectStorageOperator, CcaToObjectStorageOperator,
+    CcaListSitesOperator, CcaSiteListToObjectStorageOperator, CcaToObjectStorageOperator,
 )
 
 WRONG = {
@@ -225,11 +227,54 @@ with DAG(
             return [wrong]
 
         operator.partial(task_id=operator.__name__).expand_kwargs(arguments(wrong))
+
+    CcaListSitesOperator(task_id="Unauthorized", cca_conn_id="refused")
+    asked = {"report": "peak_port_daily", "level": "site", "destination": "/data"}
+    CcaToObjectStorageOperator(task_id="StillProcessing", retries=0, **asked)
 """
 
 
-def test_a_wrong_argument_of_a_mapped_task_is_not_tried_again(sim: Simulator, tmp_path) -> None:
+@pytest.fixture(scope="module")
+def failed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What Airflow has of a run in which every task of ours failed."""
+    with Simulator(days=10, sites=3).serve() as sim:
+        sim.inject(Status(412), "list", times=None)
+        return ran(tmp_path_factory.mktemp("failed"), sim, "wrong", {}, dag=WRONG, state="failed")
+
+
+def test_a_wrong_argument_of_a_mapped_task_is_not_tried_again(failed: dict[str, Any]) -> None:
     """Airflow makes the operator of a mapped task in the worker, where an error of its own is retried."""
-    told = ran(tmp_path, sim, "wrong", {}, dag=WRONG, state="failed")
-    assert set(told["tries"].values()) == {1}
-    assert len(told["tries"]) == 12
+    assert set(failed["tries"].values()) == {1}
+    assert len(failed["tries"]) == 14
+
+
+def log_of(failed: dict[str, Any], task_id: str) -> list[str]:
+    lines: list[str] = failed["log"]
+    own = [n for n, line in enumerate(lines) if "[DAG TEST]" in line and f"task_id={task_id} " in line]
+    return lines[own[0] : own[-1]]
+
+
+@pytest.mark.parametrize(
+    ("task_id", "line"),
+    [
+        (
+            "Unauthorized",
+            r"Unauthorized: .*\(connection 'refused'\)\. What to do: correct it under Admin > .*\.",
+        ),
+        ("StillProcessing", r"StillProcessing: .*\(connection 'cca_default'\)\. What to do: wait with .*\."),
+        ("CcaExtractOperator", r"InvalidArgument: max_ratio is 0: .* What to do: the message says which\."),
+    ],
+)
+def test_the_log_of_a_failed_task_ends_in_one_line_that_says_what_to_do(failed, task_id, line) -> None:
+    log = log_of(failed, task_id)
+    *_, last = (entry for entry in log if re.search(r"\[(error|critical) +\]", entry))
+    where = r" Explained at http://airflow\.example/base/cca/docs/#when-a-task-fails"
+    assert re.search(rf"\[error +\] {line}{where}", last)
+
+
+@pytest.mark.parametrize("task_id", ["Unauthorized", "StillProcessing", "CcaExtractOperator"])
+def test_no_frames_of_the_libraries_below_fill_the_log_of_a_failed_task(failed, task_id) -> None:
+    """Airflow's runner and our operators alone, and no second error before the one that counts."""
+    frames = [line for line in log_of(failed, task_id) if re.search(r'File ".*", line \d+', line)]
+    assert 0 < len(frames) <= 15
+    assert not [line for line in frames if "urllib3" in line or "/api/" in line or "requests" in line]
