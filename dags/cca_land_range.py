@@ -67,7 +67,7 @@ with DAG(
         destination="{{ var.value.get('cca_storage', '') }}",
         max_active_tis_per_dagrun=4,
         outlets=[cca_landings()],
-        map_index_template="{{ task.report }} {{ task.level or '' }}",
+        map_index_template="{{ task.report }} {{ task.level or (task.site or [''])[0][:100] }}",
     ).expand_kwargs(
         ranges(
             list_sites.output,

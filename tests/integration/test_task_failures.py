@@ -23,7 +23,7 @@ def plain(text: str) -> str:
 
 
 def test_the_line_in_the_log_says_what_the_table_of_the_readme_says() -> None:
-    """Of each error but two: that of parts says it for each, and nobody need do anything for a killed task."""
+    """Of each error but two: that of parts says it for each, and a killed task needs nothing done."""
     table = README.split("## When a task fails")[1].split("\n## ")[0]
     rows = [row.strip("| ").split(" | ") for row in table.splitlines() if row.startswith("| `")]
     told = {name: plain(row[-1]) for row in rows for name in re.findall(r"`(\w+)`", row[0])}

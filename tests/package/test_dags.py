@@ -244,6 +244,16 @@ def test_sites_are_landed_in_at_most_fifty_batches(sites: int, most: int) -> Non
     assert [name for batch in made for name in batch] == names
 
 
+@pytest.mark.parametrize(
+    ("sites", "name"), [(["a"], "a"), (["a", "b", "{{ c }}"], "a to {{ c }}"), (["é" * 300] * 2, None)]
+)
+def test_a_batch_of_sites_is_named_for_its_first_and_its_last(sites: list[str], name: str | None) -> None:
+    dag = named("cca_cdr_by_site")
+    template = dag.get_task("land_files").partial_kwargs["map_index_template"]
+    made = dag.get_template_env().from_string(template).render(task=SimpleNamespace(site=sites))
+    assert made == name if name else len(made) <= 250
+
+
 @pytest.mark.cca_simulator(sites=500, days=3, recovered=False)
 def test_a_day_of_all_sites_costs_at_most_one_percent_of_extra_requests(
     sim: Simulator, run: Any, day: str, tmp_path: Path

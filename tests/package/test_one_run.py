@@ -124,7 +124,7 @@ def test_each_partition_is_an_event_and_a_run_of_a_dag_that_wants_them_so(run, d
 
 def test_the_task_has_links_to_what_it_landed_and_to_the_docs(run) -> None:
     links = run["links"]["land_files"]
-    assert links["Landed files"] == run["folder"]
+    assert links["Landed files"] == f"cca/docs/landed?folder={run['folder']}"
     assert links["About this report"] == "cca/docs/reports#cdr_compressed"
     assert run["links"]["wait_for_files"] == {}
 
