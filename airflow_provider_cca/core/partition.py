@@ -12,8 +12,8 @@ from airflow_provider_cca.errors import InvalidArgument
 from airflow_provider_cca.reports import RETENTION_DAYS, Grain, Report
 
 SETTLED_AFTER = timedelta(hours=48)
-"""How long after the end of a date (UTC) an empty listing of it is believed: the server's zone is unknown, and
-some of its listings are empty while the files are being made."""
+"""How long after the end of a date (UTC) an empty listing of it is believed: the server's zone is unknown,
+and some of its listings are empty while the files are being made."""
 
 
 @dataclass(frozen=True, order=True)
