@@ -13,6 +13,7 @@ CcaError
 │   ├── StoreError              the object store failed
 │   └── NotLanded               what is to be read has not landed whole
 ├── StillProcessing           wait: the server is generating the report (412, or one of 403's meanings)
+│   └── NotYetListed            it lists no file of a date that is too young for that to be the answer
 ├── UsageError                fix the call or the connection
 │   ├── InvalidArgument         a report, partition, site, level … that cannot be asked for
 │   ├── InvalidConnection       a field of the connection that cannot be used
@@ -144,6 +145,10 @@ class StillProcessing(CcaError):
 
     retryable = True
     retry_after: float | None = None
+
+
+class NotYetListed(StillProcessing):
+    """The server lists no file of a partition that ended less than 48 hours ago: files may still come."""
 
 
 class UsageError(CcaError, ValueError):
