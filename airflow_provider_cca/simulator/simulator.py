@@ -344,19 +344,18 @@ class Simulator:
                 raise TimeoutError(f"{len(self.open)} requests are open after {timeout} s, not {count}")
 
     def is_one_too_many(self, exchange: Exchange) -> bool:
-        """Whether `max_connections` others, as `Ways` count them, came before its connection."""
-        return self._counted(exchange).index(exchange.transport) >= self.max_connections
+        """Whether more than `max_connections` are open, as `Ways` count them."""
+        return self._counted(exchange) > self.max_connections
 
-    def _counted(self, exchange: Exchange) -> list[asyncio.Transport]:
-        """The connections that count together with this one, those of clients who hung up left out."""
+    def _counted(self, exchange: Exchange) -> int:
+        """How many connections count together with this one, those of clients who hung up left out."""
         self._users = {way: user for way, user in self._users.items() if not way.is_closing()}
         busy = {each.transport for each in self.open}
-        return [
-            transport
-            for transport, user in self._users.items()
-            if self._payer(user) == self._payer(exchange)
+        return sum(
+            self._payer(user) == self._payer(exchange)
             and (self.ways.connections == "open" or transport in busy)
-        ]
+            for transport, user in self._users.items()
+        )
 
     def _payer(self, exchange: Exchange) -> tuple[object, ...]:
         token, ways = exchange.token, self.ways
@@ -377,10 +376,8 @@ class Simulator:
             self.open.add(exchange)
             self._idle.notify_all()
         if exchange.token is not None:
-            if self.ways.connections == "requests":
-                self._users.pop(exchange.transport, None)  # of requests, the latest counts last
             self._users[exchange.transport] = exchange
-            served = min(len(self._counted(exchange)), self.max_connections)
+            served = min(self._counted(exchange), self.max_connections)
             self.peak_connections = max(self.peak_connections, served)
         return self._number
 

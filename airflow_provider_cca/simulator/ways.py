@@ -62,7 +62,8 @@ class Ways:
 
     connections: Literal["requests", "open"] = "requests"
     """R8: whether idle connections count towards `Simulator.max_connections`. One is counted for the token
-    that it was last used with, until it is closed, also when it was refused."""
+    that it was last used with, until it is closed, also when it was refused: while there is one too many,
+    the requests on all of them are."""
     connections_per: Literal["token", "account"] = "token"
     """R8: what they are counted for."""
     connections_over: Literal["all", "host"] = "all"
