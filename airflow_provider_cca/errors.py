@@ -9,6 +9,7 @@ CcaError
 │   ├── IncompleteListing       a listing that is not as long as its own total
 │   ├── WrongSize               a body that is longer or shorter than listed
 │   ├── WrongChecksum           a body whose MD5 is not the listed one
+│   ├── LinkExpired             a download link that no longer works, though its file is still listed
 │   ├── TruncatedSnapshot       a site list that does not hold the rows it counts
 │   ├── StoreError              the object store failed
 │   └── NotLanded               what is to be read has not landed whole
@@ -126,6 +127,12 @@ class WrongChecksum(TransientError):
 
     expected: str
     received: str
+
+
+class LinkExpired(TransientError):
+    """A download link that died before its file did: list the file anew for another link."""
+
+    most_attempts = 1
 
 
 class TruncatedSnapshot(TransientError):
