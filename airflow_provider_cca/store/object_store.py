@@ -43,10 +43,6 @@ READ_BYTES = 1024 * 1024
 
 TEMPORARY_SUFFIX = ".part"
 
-PROBE, PROBE_CONTENT = "_capabilities", b"Written to find out which conditions this store obeys.\n"
-"""The object on which a store is asked for its capabilities. Its content never changes, so that a store that
-passes over a condition does no harm."""
-
 
 class Capabilities(NamedTuple):
     """What a store does in one step, so that two tasks cannot come between.
@@ -146,7 +142,7 @@ class Store(ABC):
         with _asking:
             server = self._server()
             if server not in _asked:
-                with self.translated("write", PROBE):
+                with self.translated("write", ""):
                     _asked[server] = self._ask()
                 if lacks := [name for name, can in _asked[server]._asdict().items() if not can]:
                     log.warning(
