@@ -222,16 +222,25 @@ class CcaClient:
             pool.shutdown(wait=False, cancel_futures=True)
 
     def count(self, scope: Scope, first: Partition, last: Partition | None = None) -> int:
-        """Return how many files the listing holds, by one small request; raises StillProcessing like `files`.
+        """Count the entries of a listing, odd ones included, without parsing them.
 
-        0 also where the server says by 404 or 406 that there are none. See `confirm_empty` for what 0 means.
+        `total` alone decides nothing, since a server may count without the filter: it only says whether a
+        further page is worth asking for, and a refusal of such a page is its end. Raises StillProcessing like
+        `files`.
         """
-        try:
-            page = self._page(self._listing(scope, first, last or first, "creation"), 0, 1)
-        except (InvalidRequest, UnexpectedAnswer) as error:
-            self._confirm_none(scope, error)
-            return 0
-        return page.total if page.items else 0
+        call = self._listing(scope, first, last or first, "creation")
+        start, seen = 0, set[str]()
+        while True:
+            try:
+                page, before = self._page(call, start, PAGE_SIZES[0]), len(seen)
+            except CcaError:
+                if seen:
+                    return len(seen)
+                raise
+            seen.update(map(repr, page.items))
+            start += len(page.items)
+            if start >= page.total or len(seen) == before:
+                return len(seen)
 
     def download(self, file: RemoteFile) -> Generator[bytes]:
         """Yield the body of a file in chunks (§3.5.6, §3.5.7, §3.6.3); one attempt, not verified.
