@@ -104,6 +104,22 @@ class RangeLister:
                 self._failed[report] = []
         return found
 
+    def can_part(self, windows: Iterable[Window]) -> bool:
+        """Return whether ranges can be parted by createdOn, shown by the first of these that has files.
+
+        True where none of them shows it.
+        """
+        for window in windows:
+            try:
+                self.list_range(window)
+            except FATAL_FOR_ALL:
+                raise
+            except CcaError:
+                continue
+            if window.scope.report.name in self._can_be_parted:
+                return self._can_be_parted[window.scope.report.name]
+        return True
+
     def _list(self, window: Window) -> Listed:
         scope, partitions = window.scope, window.partitions
         if len(partitions) == 1 or window.left_out or self._can_be_parted.get(scope.report.name) is False:
@@ -161,16 +177,17 @@ class RangeLister:
         if files and not self._can_part(scope, partitions, files):
             return self._one_by_one(scope, partitions)
         groups = {partition: group for (_, partition), group in by_partition(files).items()}
-        found = {partition: groups.get(partition, []) for partition in partitions}
+        found: dict[Partition, Sequence[RemoteFile]] = {}
         failures: dict[Partition, CcaError] = {}
-        for partition, group in found.items():
-            if not group:
-                try:
+        for partition in partitions:
+            try:
+                if partition not in groups:
                     self.server.confirm_empty(scope, partition)
-                except FATAL_FOR_ALL:
-                    raise
-                except CcaError as error:
-                    failures[partition] = error
+                found[partition] = groups.get(partition, [])
+            except FATAL_FOR_ALL:
+                raise
+            except CcaError as error:
+                failures[partition] = error
         return Listed(found, failures)
 
     def _one_by_one(
