@@ -35,6 +35,7 @@ REMEDIES: Mapping[str, str] = {
     "WrongChecksum": f"{_RETRY}; if it stays so, {_SHOW_CISCO}",
     "TruncatedSnapshot": f"{_RETRY}; if it stays so, {_SHOW_CISCO}",
     "StillProcessing": f"wait with CcaFilesSensor, or {_RETRY}",
+    "NotYetListed": f"wait with CcaFilesSensor, or {_RETRY}",
     "StoreError": _RETRY,
     "NotLanded": f"land that date, or {_RETRY}",
     "DamagedArchive": _SHOW_CISCO,
