@@ -23,11 +23,13 @@ class Held:
     :param manifest: None when there is none, or it is damaged.
     :param whole: Keys that the manifest names and that are there as it says.
     :param error: Why nothing can be said of it, if the store did not let itself be read.
+    :param folder: As it was looked at, for a landing.
     """
 
     manifest: Manifest | None = None
     whole: frozenset[str] = frozenset()
     error: CcaError | None = None
+    folder: Any = None
 
     @property
     def files(self) -> Sequence[LandedFile]:

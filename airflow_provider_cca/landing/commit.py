@@ -1,7 +1,7 @@
 """Bring one folder to what its source lists: objects are written once, and one manifest is replaced.
 
-Landings, parts of them, reconciliation, extraction and the site list are all this one transaction; its rules are
-those of docs/protocol.md. No Airflow, no HTTP.
+Landings, parts of them, reconciliation, extraction and the site list are all this one transaction; its rules
+are those of docs/protocol.md. No Airflow, no HTTP.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import partial
 from threading import Lock
 from typing import Any, Protocol
 
 from airflow_provider_cca.core.timestamps import now_iso
-from airflow_provider_cca.errors import StoreError
+from airflow_provider_cca.errors import AlreadyExists, StoreError
 from airflow_provider_cca.landing.layout import folded, marked_keys, plain_names, safe_name
 from airflow_provider_cca.landing.manifest import (
     SUPERSEDED_FOLDER,
@@ -25,7 +26,7 @@ from airflow_provider_cca.landing.manifest import (
     SupersededFile,
 )
 from airflow_provider_cca.landing.manifest_store import Folder, ManifestStore
-from airflow_provider_cca.store.object_store import AlreadyExists, Changed
+from airflow_provider_cca.store.object_store import PART_BYTES
 
 log = logging.getLogger(__name__)
 
@@ -38,8 +39,8 @@ class Wanted:
     """A file that a source lists.
 
     :param origin: What it comes from: itself, by its id at the server; a member of a zip from that zip.
-    :param mark: 32 hex digits that tell its content: its MD5; for a member, whose MD5 is not known before it is
-        packed, that of the zip and its place in it.
+    :param mark: 32 hex digits that tell its content: its MD5; for a member, whose MD5 is not known before it
+        is packed, that of the zip and its place in it.
     :param size: Bytes; None when they are not known before the body has come, and likewise `md5`.
     :param item: What the source itself knows it by.
     """
@@ -147,8 +148,8 @@ class Transaction:
         self.attempts += 1
         if self.attempts > ATTEMPTS:
             raise StoreError(
-                f"{self.store.path(self.path)}: its manifest was replaced by other tasks {ATTEMPTS} times while this one "
-                "worked: land this partition again"
+                f"{self.store.path(self.path)}: its manifest was replaced by other tasks {ATTEMPTS} times while "
+                "this one worked: land this partition again"
             )
         self._folder, self._healed = folder, False
         self._intact: dict[str, bool] = {}
@@ -206,29 +207,30 @@ class Transaction:
 
     def place(self, job: Job) -> bool:
         """Give the files of a job their object: adopt what is there, else fetch it; returns whether it did."""
-        tried: set[str] = set()
-        key, size, md5, how = self.manifests.retry.call(lambda: self._place(job, tried))
+        tried, taken = set[str](), set[str]()
+        placed = None
+        while placed is None:
+            placed = self.manifests.retry.call(lambda: self._place(job, tried, taken))
+        key, size, md5, how = placed
         with self._lock:
             self.fetched += how is not _How.ADOPT
             self._healed |= how is _How.HEAL
             self._entries += [self._entry(wanted, key, size, md5, None) for wanted in job.files]
         return how is not _How.ADOPT
 
-    def _place(self, job: Job, tried: set[str]) -> tuple[str, int, str, _How]:
-        """Key, size, MD5 of the object of a job, and how it came there.
+    def _place(self, job: Job, tried: set[str], taken: set[str]) -> tuple[str, int, str, _How] | None:
+        """Key, size and MD5 of the object of a job, and how it came there; None: fetch it once more.
 
         :param tried: Keys that an earlier try may have written, as the store's answer was lost.
+        :param taken: Keys at which another task has put other content since the folder was looked at.
         """
         wanted = job.file
-        keys = self._keys(job)
+        keys = self._keys(job, taken)
         key, how = next(keys)
-        if key in tried and wanted.md5 and self._holds(key, wanted.md5):
+        if wanted.md5 and (how is _How.ADOPT or (key in tried and self._holds(key, wanted.md5))):
             return key, wanted.size or 0, wanted.md5, how
-        if how is _How.ADOPT and wanted.md5:
-            return key, wanted.size or 0, wanted.md5, how
-        tried.add(key)
         with (
-            self.store.writing(f"{self.path}/{key}", wanted.size or 0) as target,
+            self.store.writing(f"{self.path}/{key}", wanted.size or 0, create=how is _How.CREATE) as target,
             closing(self.source.chunks(wanted)) as chunks,
         ):
             digest, size = hashlib.md5(usedforsecurity=False), 0
@@ -238,31 +240,34 @@ class Transaction:
                 size += len(chunk)
             md5 = digest.hexdigest()
             while how is not _How.ADOPT:
-                if how is _How.HEAL and job.damaged and job.damaged.md5 != md5:
-                    # Packed by another version of the library: a key keeps the content that it is named with.
-                    key, how = next(keys)
-                    continue
-                try:
-                    target.publish(f"{self.path}/{key}", create=how is _How.CREATE)
-                    break
-                except AlreadyExists:
-                    if self._holds(key, md5):
-                        return key, size, md5, how
+                if how is not _How.HEAL or job.damaged is None or job.damaged.md5 == md5:
+                    tried.add(key)
+                    try:
+                        target.publish()
+                        break
+                    except AlreadyExists:
+                        if self._holds(key, md5):
+                            break
+                        taken.add(key)
+                # Else another version of the library has packed it: a key keeps the content of its entry.
                 key, how = next(keys)
-                tried.add(key)
+                if not target.aim(f"{self.path}/{key}", create=how is _How.CREATE):
+                    return None
         return key, size, md5, how
 
-    def _keys(self, job: Job) -> Iterator[tuple[str, _How]]:
+    def _keys(self, job: Job, taken: set[str]) -> Iterator[tuple[str, _How]]:
         """Yield the keys that the object of a job may have, and what is to be done there."""
         if job.damaged:
             yield job.damaged.key, _How.HEAL
         wanted = job.file
         for key in self._candidates(wanted):
-            if job.damaged and key == job.damaged.key or not self._claim(wanted, key):
+            if key in taken or (job.damaged and key == job.damaged.key) or not self._claim(wanted, key):
                 continue
             name, meta = self._objects.get(folded(key), (key, None))
             if named := self._named.get(key):
                 yield key, _How.ADOPT if self._is_intact(named) else _How.HEAL
+            elif meta is None and self._may_be_overtaken(wanted, key):
+                continue
             elif meta is None or wanted.md5 is None:
                 # Of a member that is still to be packed nobody can tell whether this is it: the store says.
                 yield key, _How.CREATE
@@ -272,6 +277,15 @@ class Transaction:
                 and (meta.md5 == wanted.md5 or self._holds(key, wanted.md5))
             ):
                 yield key, _How.ADOPT
+
+    def _may_be_overtaken(self, wanted: Wanted, key: str) -> bool:
+        """Whether another task may put other content at the key while this one is sent, and be written over.
+
+        Under a key that tells its content there is no other.
+        """
+        is_large = (wanted.size or 0) > PART_BYTES and key == safe_name(self._name(wanted))
+        can = self.store.capabilities() if is_large else None
+        return can is not None and can.create and not can.create_in_parts
 
     def _short(self, wanted: Wanted) -> str:
         """8 digits of the mark; all 32 where other content has these 8."""
@@ -297,8 +311,8 @@ class Transaction:
     def commit(self) -> Manifest | None:
         """Replace the manifest, unless it would say the same, and retire what it names as superseded.
 
-        Returns None when another task has committed since this one looked, or when the store's answer was lost:
-        then begin again.
+        Returns None when another task has committed since this one looked, or when the store's answer was
+        lost: then begin again.
         """
         new, old = self._new(), self._folder.manifest
         is_news = old is None or (new.files, new.superseded) != (old.files, old.superseded) or self._healed
@@ -307,7 +321,7 @@ class Transaction:
         if is_news:
             try:
                 self.manifests.commit(self._folder, new)
-            except (Changed, StoreError) as error:
+            except StoreError as error:
                 log.info("%s is looked at again: %s", self.store.path(self.path), error)
                 return None
             self.written = True
@@ -333,15 +347,16 @@ class Transaction:
 
     def _orphans(self, keys: set[str], now: str) -> Iterator[SupersededFile]:
         """Objects that a task has left that died before it committed, and that are not what is listed now."""
-        named = (*self._old.files, *self._old.superseded, *self._listed)
-        names = {safe_name(self._name(one)) for one in named}
-        known = {*keys, *(e.key for e in (*self._old.files, *self._old.superseded))}
+        known, names = {*keys}, {safe_name(self._name(wanted)) for wanted in self._listed}
+        for entry in (*self._old.files, *self._old.superseded):
+            known.add(entry.key)
+            names.add(safe_name(self._name(entry)))
         for key, meta in self._folder.objects.items():
-            if key not in known and plain_names(key) & names:
-                md5 = meta.md5 or self.manifests.retry.call(
-                    lambda key=key: self.store.md5(f"{self.path}/{key}")
-                )
-                yield SupersededFile("", min(plain_names(key) & names), key, meta.size, md5, now)
+            if key not in known and (ours := plain_names(key) & names):
+                read_md5 = partial(self.store.md5, f"{self.path}/{key}")
+                md5 = meta.md5 or self.manifests.retry.call(read_md5)
+                name = min(ours).removesuffix(self.source.suffix)
+                yield SupersededFile("", name, key, meta.size, md5, now)
 
     def _retire(self, manifest: Manifest) -> None:
         """Move superseded objects out of readers' way. What cannot be moved is left to the next landing."""
@@ -351,8 +366,8 @@ class Transaction:
             if meta is None or entry.key in keys:
                 continue
             try:
-                self.store.retire(
-                    f"{self.path}/{entry.key}", f"{self.path}/{SUPERSEDED_FOLDER}/{entry.key}", meta
-                )
+                known = meta._replace(md5=meta.md5 or entry.md5)
+                hidden = f"{self.path}/{SUPERSEDED_FOLDER}/{entry.key}"
+                self.store.retire(f"{self.path}/{entry.key}", hidden, known)
             except StoreError as error:
                 log.warning("%s stays where it is until the next landing: %s", entry.key, error)

@@ -1,4 +1,4 @@
-"""Land the files of many partitions side by side, each by the transaction of `commit`. No Airflow, no HTTP."""
+"""Land the files of many partitions side by side, each by one transaction. No Airflow, no HTTP."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from airflow_provider_cca.landing.layout import folder_of
 from airflow_provider_cca.landing.manifest import MANIFEST_NAME, LandedFile
 from airflow_provider_cca.landing.manifest_store import Folder, ManifestStore
 from airflow_provider_cca.landing.progress import Progress
+from airflow_provider_cca.store.object_meta import ObjectMeta
 
 log = logging.getLogger(__name__)
 
@@ -92,6 +93,7 @@ class _Partition:
 
     place: Place
     path: str
+    wanted: int
     transaction: Transaction | None = None
     jobs: list[Job] = field(default_factory=list)
     left: int = 0
@@ -144,9 +146,9 @@ class Lander:
         with _pool(self.workers) as pool:
             return dict(zip(places, pool.map(look, places), strict=True))
 
-    def _listed(self, places: Collection[Place]) -> dict[Scope, Mapping[str, Mapping[str, Any]]]:
+    def _listed(self, places: Collection[Place]) -> dict[Scope, dict[str, dict[str, ObjectMeta]]]:
         """What lies below each scope of which many partitions are landed, by one listing for all."""
-        listed = {}
+        listed: dict[Scope, dict[str, dict[str, ObjectMeta]]] = {}
         for scope, number in Counter(scope for scope, _ in places).items():
             if number < MANY:
                 continue
@@ -166,15 +168,15 @@ class Lander:
     ) -> list[Landed]:
         """Land the files of each partition; its manifest is committed as soon as the last of them is there.
 
-        Raises PartlyLanded when files failed: all others have landed, and a partition with a failed file is as
-        it was.
+        Raises PartlyLanded when files failed: all others have landed, and a partition with a failed file is
+        as it was.
 
-        :param list_again: Lists one partition, after a conflict with another task. None when the files are only a
-            part of what the server lists: then what the manifest names besides stays named.
+        :param list_again: Lists one partition, after a conflict with another task. None when the files are only
+            a part of what the server lists: then what the manifest names besides stays named.
         :param folders: What `look` found before these were listed.
         """
         folders = folders or self.look(partitions)
-        work = [_Partition(place, folder_of(*place)) for place in partitions]
+        work = [_Partition(place, folder_of(*place), len(files)) for place, files in partitions.items()]
         with _pool(self.workers) as pool:
             begin = partial(self._begin, partitions, list_again, folders)
             jobs = _Jobs(one for one in [*pool.map(begin, work)] if one.transaction and not one.landed)
@@ -341,10 +343,13 @@ def _raise_failures(work: Sequence[_Partition]) -> None:
         one.landed for one in work
     ):
         raise first
+    manifests = sum(key.endswith(f"/{MANIFEST_NAME}") for key in failures)
+    wanted = sum(one.wanted for one in work) + manifests
     shown = "; ".join(f"{key}: {error}" for key, error in list(failures.items())[:3])
     raise PartlyLanded(
-        f"{len(failures)} files could not be landed, and {sum(bool(one.landed) for one in work)} of {len(work)} partitions have "
-        f"landed. {shown}" + (f"; and {len(failures) - 3} more" if len(failures) > 3 else ""),
+        f"{len(failures)} of {wanted} files could not be landed{', the others were' if len(failures) < wanted else ''}. "
+        + shown
+        + (f"; and {len(failures) - 3} more" if len(failures) > 3 else ""),
         failures={key: error.as_dict() for key, error in failures.items()},
         retryable=any(error.retryable for error in failures.values()),
     ) from first

@@ -1,7 +1,7 @@
 """Where things go in the store: folders of partitions, and keys of files. Plain Python: no I/O.
 
 Names of files and sites come from outside. Whatever they hold, a key stays one plain name inside its
-partition's folder and differs from the manifest's. Which of its candidates a file gets is decided in `commit`.
+partition's folder and differs from the manifest's. Which of its keys a file gets is decided in `commit`.
 """
 
 from __future__ import annotations

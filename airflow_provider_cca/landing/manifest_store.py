@@ -87,7 +87,7 @@ class ManifestStore:
     def is_intact(self, folder: Folder, entry: LandedFile, *, doubted: bool = False) -> bool:
         """Whether the object of an entry is there with the entry's content, as far as `verify` looks.
 
-        :param doubted: Whether it is read unless the listing proves its MD5, since it was found damaged before.
+        :param doubted: Whether it is read unless the listing proves its MD5, as it was found damaged before.
         """
         found = folder.objects.get(entry.key)
         if found is None or found.size != entry.size:

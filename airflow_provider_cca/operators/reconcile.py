@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from airflow_provider_cca.coverage.document import Snapshot
     from airflow_provider_cca.coverage.state import Coverage
     from airflow_provider_cca.reconcile.reconciler import Healing
-    from airflow_provider_cca.store.object_meta import StoredObject
+    from airflow_provider_cca.store.object_meta import ObjectMeta
     from airflow_provider_cca.store.object_store import Store
 
 log = logging.getLogger(__name__)
@@ -192,8 +192,7 @@ class CcaReconcileOperator(CcaLandingOperator):
         """
         back = healing.came_back()  # before the lock, for which others wait
         try:
-            with store.lock(""):
-                return healing.retry.call(lambda: self._merge_snapshot(store, healing, back)), None
+            return healing.retry.call(lambda: self._merge_snapshot(store, healing, back)), None
         except (DestinationUnusable, StoreError) as error:
             log.warning("The coverage is left as it was: %s", error)
             return self._merged(healing, healing.before), error
@@ -204,7 +203,9 @@ class CcaReconcileOperator(CcaLandingOperator):
 
         before, stored = _stored_snapshot(store)
         snapshot = self._merged(healing, healing.without(back, before))
-        store.replace(SNAPSHOT_NAME, snapshot.to_json(datetime.now(UTC), str(self.destination)), stored)
+        store.put_if_unchanged(
+            SNAPSHOT_NAME, snapshot.to_json(datetime.now(UTC), str(self.destination)), stored
+        )
         return snapshot
 
     def _merged(self, healing: Healing, before: Snapshot) -> Snapshot:
@@ -280,14 +281,14 @@ def _snapshot_before(store: Store, retry: Retry) -> Snapshot:
         return Snapshot()
 
 
-def _stored_snapshot(store: Store) -> tuple[Snapshot, StoredObject | None]:
+def _stored_snapshot(store: Store) -> tuple[Snapshot, ObjectMeta | None]:
     """What the last run left, and the object that it is in, if there is any.
 
     Raises DestinationUnusable when a newer version has written it: it may hold what this one cannot keep.
     """
     from airflow_provider_cca.coverage.document import SNAPSHOT_NAME, NewerVersion, Snapshot
 
-    found = store.present(SNAPSHOT_NAME)
+    found = store.get(SNAPSHOT_NAME)
     if found is None:
         return Snapshot(), None
     content, stored = found

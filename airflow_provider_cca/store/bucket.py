@@ -176,6 +176,10 @@ class _Upload:
                 del self._held[:part]
                 self._number += 1
 
+    def aim(self, key: str, *, create: bool) -> bool:
+        self._key, self._only_new = key, create
+        return self._parts is None
+
     def publish(self) -> ObjectMeta:
         store = self._store
         with store.translated("write", self._key):

@@ -42,7 +42,7 @@ from airflow_provider_cca.landing.lander import ServerFiles
 from airflow_provider_cca.landing.manifest_store import ManifestStore
 from airflow_provider_cca.landing.progress import Progress
 from airflow_provider_cca.reports import REPORTS
-from tests.support.scheduled_store import Disk, MemoryStore, lost_answer, md5
+from tests.support.scheduled_store import Disk, ScheduledStore, lost_answer, md5
 
 PLACE = Scope(REPORTS["cdr_compressed"]), Partition(date(2026, 3, 1))
 FOLDERS = {
@@ -322,7 +322,7 @@ class Run:
 
         def body() -> None:
             try:
-                self._task(number, kind, MemoryStore(self.world.disk, point, saw), point, saw)
+                self._task(number, kind, ScheduledStore(self.world.disk, point, saw), point, saw)
                 self.results[number] = "landed"
             except Killed:
                 self.results[number] = "killed"

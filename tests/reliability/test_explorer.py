@@ -41,7 +41,7 @@ def test_three_or_four_tasks_at_random_keep_every_promise(seed: int) -> None:
 
 def overwrites(transaction: Transaction) -> None:
     """Rule 1, 3: new content under the name, whatever is named there."""
-    transaction._keys = lambda job: iter([(safe_name(transaction._name(job.file)), commit._How.HEAL)])  # type: ignore[method-assign]
+    transaction._keys = lambda job, taken: iter([(safe_name(transaction._name(job.file)), commit._How.HEAL)])  # type: ignore[method-assign]
 
 
 def ignores(condition: str) -> Callable[[Transaction], None]:

@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 
-from airflow_provider_cca.errors import DestinationUnusable, StoreError
+from airflow_provider_cca.errors import AlreadyExists, Changed, DestinationUnusable, StoreError
 from airflow_provider_cca.store.object_meta import ObjectMeta
-from airflow_provider_cca.store.object_store import AlreadyExists, Changed
+from airflow_provider_cca.store.object_store import ALL
 
 
 @dataclass
@@ -41,7 +41,7 @@ def md5(content: bytes) -> str:
     return hashlib.md5(content).hexdigest()
 
 
-class MemoryStore:
+class ScheduledStore:
     """One task's view of the disk.
 
     :param point: Called with what is about to happen; may raise. What it returns, when it is callable, is called
@@ -94,8 +94,11 @@ class MemoryStore:
         yield io.BytesIO(self.disk.objects[key][0])
 
     @contextmanager
-    def writing(self, key: str, size: int) -> Iterator[_Target]:
-        yield _Target(self, key)
+    def writing(self, key: str, size: int, *, create: bool = False) -> Iterator[_Target]:
+        yield _Target(self, key, create)
+
+    def capabilities(self) -> object:
+        return ALL
 
     def put_if_unchanged(self, key: str, content: bytes, before: ObjectMeta | None) -> None:
         lost = self._at("swap", key)
@@ -131,14 +134,18 @@ class MemoryStore:
 
 
 class _Target:
-    def __init__(self, store: MemoryStore, key: str) -> None:
-        self.store, self.key, self.held = store, key, b""
+    def __init__(self, store: ScheduledStore, key: str, create: bool) -> None:
+        self.store, self.key, self.create, self.held = store, key, create, b""
+
+    def aim(self, key: str, *, create: bool) -> bool:
+        self.key, self.create = key, create
+        return True
 
     def write(self, chunk: bytes) -> None:
         self.held += chunk
 
-    def publish(self, key: str | None = None, *, create: bool = False) -> ObjectMeta:
-        key = key or self.key
+    def publish(self) -> ObjectMeta:
+        key, create = self.key, self.create
         lost = self.store._at("new" if create else "over", key)
         self.store.saw(key in self.store.disk.objects)
         if create and "create" in self.store.honours and key in self.store.disk.objects:
