@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from airflow.sdk import Context
 
@@ -13,10 +13,6 @@ from airflow_provider_cca.integration.arguments import check_arguments, site_nam
 from airflow_provider_cca.integration.requested_range import partitions_of_run
 from airflow_provider_cca.operators.cca_operator import CcaOperator
 from airflow_provider_cca.reports import report_named
-
-if TYPE_CHECKING:
-    from airflow_provider_cca.operators.extract import CcaExtractOperator as CcaExtractOperator
-    from airflow_provider_cca.operators.reconcile import CcaReconcileOperator as CcaReconcileOperator
 
 
 class CcaListSitesOperator(CcaOperator):
