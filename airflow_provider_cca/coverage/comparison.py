@@ -69,7 +69,7 @@ class Comparison:
     def coverage(self, before: Coverage | None = None) -> Coverage:
         """How far the partition has landed.
 
-        :param before: What an earlier look found. What it lacked, and nobody names any more, is lost; but what
+        :param before: What an earlier look found. What it lacked and nobody names any more is lost; but what
             was missing, and the server has taken back before its time, is no more.
         """
         files = [*self._files({id_ for id_, _ in before.lost_files} if before else set())]
@@ -148,7 +148,7 @@ class Comparison:
 
     @property
     def _is_known_to_be_empty(self) -> bool:
-        """Whether a listing without files is believed: of a date neither too young, nor with deleted files."""
+        """Whether a listing without files is believed: the date is neither too young nor too old for that."""
         return self.partition.is_settled(self.now) and not self.partition.fading(self.now)
 
 

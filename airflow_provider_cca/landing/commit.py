@@ -148,8 +148,8 @@ class Transaction:
         self.attempts += 1
         if self.attempts > ATTEMPTS:
             raise StoreError(
-                f"{self.store.path(self.path)}: other tasks replaced its manifest {ATTEMPTS} times while this one "
-                "worked: land this partition again"
+                f"{self.store.path(self.path)}: other tasks replaced its manifest {ATTEMPTS} times while this "
+                "one worked: land this partition again"
             )
         self._folder, self._healed = folder, False
         self._intact: dict[str, bool] = {}

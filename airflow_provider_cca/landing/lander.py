@@ -173,8 +173,8 @@ class Lander:
         Raises PartlyLanded when files failed: all others have landed, and a partition with a failed file is
         as it was.
 
-        :param list_again: Lists one partition, after a conflict with another task. None when the files are but
-            a part of what the server lists: then what the manifest names besides stays named.
+        :param list_again: Lists one partition, after a conflict with another task. None when the files are a
+            part of what the server lists: then what the manifest names besides stays named.
         :param folders: What `look` found before these were listed.
         """
         folders = folders or self.look(partitions)
