@@ -138,11 +138,7 @@ def _meaning_of_403(message: str, file: RemoteFile | None, generating_403: bool)
 def _gone(file: RemoteFile) -> type[CcaError] | None:
     """Return why the listing says that a file cannot be downloaded any more, if it does."""
     now = datetime.now(UTC)
-    if file.expires_on:
-        expired = file.expires_on <= now
-    else:
-        expired = file.created_on <= now - timedelta(days=RETENTION_DAYS)
-    if expired:
+    if file.expires_on <= now if file.expires_on else file.partition.expired(now):
         return FileExpired
     return AttemptsExhausted if file.download_attempts >= MAX_DOWNLOAD_ATTEMPTS else None
 

@@ -317,6 +317,8 @@ def _json_object(response: requests.Response, what: str) -> dict[str, Any]:
     body = response.raw.read(MAX_JSON_BYTES + 1, decode_content=True)
     if len(body) > MAX_JSON_BYTES:
         raise UnreadableAnswer(f"{what} was answered with more than {MAX_JSON_BYTES >> 20} MiB of JSON")
+    if not body:
+        return {}  # as 204: a listing of nothing
     try:
         answer = json.loads(body)
     except (ValueError, RecursionError) as error:

@@ -83,7 +83,7 @@ class Members:
         self._opened, self._failures = opened, failures
 
     def list_files(self, folder: Folder, is_intact: Callable[[LandedFile], bool]) -> list[Wanted]:
-        """List the members of all zips, oldest zip first. One that cannot be read is set aside as a failure."""
+        """List the members of all zips, oldest first. One that cannot be read is set aside as a failure."""
         self._opened.close()
         made = defaultdict(list)
         for entry in folder.manifest.files if folder.manifest else ():
@@ -142,8 +142,8 @@ class Members:
         received = md5_of(file)
         if received != zip_.md5:
             raise WrongChecksum(
-                f"{self.zips.store.path(key)} landed with MD5 {zip_.md5} but now has {received}: nothing of it "
-                "was extracted; remove it and land the partition again",
+                f"{self.zips.store.path(key)} landed with MD5 {zip_.md5} but now has {received}: nothing of "
+                "it was extracted; remove it and land the partition again",
                 expected=zip_.md5,
                 received=received,
             )

@@ -206,7 +206,7 @@ class Transaction:
             )
 
     def place(self, job: Job) -> bool:
-        """Give the files of a job their object: adopt what is there, else fetch it; returns whether it did."""
+        """Give the files of a job their object: adopt what is there, or fetch it; returns whether it did."""
         tried, taken = set[str](), set[str]()
         placed = None
         while placed is None:
@@ -354,7 +354,8 @@ class Transaction:
     def _orphans(self, keys: set[str], now: str) -> Iterator[SupersededFile]:
         """Objects that a task has left that died before it committed, and that are not what is listed now."""
         known, names = {*keys}, {safe_name(self._name(wanted)) for wanted in self._listed}
-        for entry in (*self._old.files, *self._old.superseded):
+        entries: list[LandedFile | SupersededFile] = [*self._old.files, *self._old.superseded]
+        for entry in entries:
             known.add(entry.key)
             names.add(safe_name(self._name(entry)))
         for key, meta in self._folder.objects.items():

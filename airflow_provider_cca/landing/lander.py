@@ -122,6 +122,8 @@ class Lander:
         self.progress = progress or Progress()
         self.landed: list[Landed] = []
         """The partitions that have landed by now, in any order, also when others fail."""
+        self.failed: dict[str, CcaError] = {}
+        """The errors of files that could not be had, by id."""
         self._lock = Lock()
         self._unusable: set[str] = set()
         self._unseen: set[str] = set()
@@ -171,8 +173,8 @@ class Lander:
         Raises PartlyLanded when files failed: all others have landed, and a partition with a failed file is
         as it was.
 
-        :param list_again: Lists one partition, after a conflict with another task. None when the files are only
-            a part of what the server lists: then what the manifest names besides stays named.
+        :param list_again: Lists one partition, after a conflict with another task. None when the files are a
+            part of what the server lists: then what the manifest names besides stays named.
         :param folders: What `look` found before these were listed.
         """
         folders = folders or self.look(partitions)
@@ -228,11 +230,20 @@ class Lander:
             if transaction is None:
                 continue
             with self._kept(one.path, job.file.name or job.file.id, one.failures):
-                if one.path not in self._unusable and not transaction.place(job):
-                    self.progress.spare(job.file.size or 0)
+                self._place(one, job, transaction)
             if jobs.done(one) and not one.failures:
                 with self._kept(one.path, MANIFEST_NAME, one.failures):
                     self._finish(one, transaction)
+
+    def _place(self, one: _Partition, job: Job, transaction: Transaction) -> None:
+        if one.path in self._unusable:
+            return
+        try:
+            if not transaction.place(job):
+                self.progress.spare(job.file.size or 0)
+        except CcaError as error:
+            self.failed |= {wanted.id: error for wanted in job.files}
+            raise
 
     def _finish(self, one: _Partition, transaction: Transaction) -> None:
         manifest = transaction.commit() or transaction.run()
@@ -347,8 +358,8 @@ def _raise_failures(work: Sequence[_Partition]) -> None:
     wanted = sum(one.wanted for one in work) + manifests
     shown = "; ".join(f"{key}: {error}" for key, error in list(failures.items())[:3])
     raise PartlyLanded(
-        f"{len(failures)} of {wanted} files could not be landed{', the others were' if len(failures) < wanted else ''}. "
-        + shown
+        f"{len(failures)} of {wanted} files could not be landed"
+        f"{', the others were' if len(failures) < wanted else ''}. {shown}"
         + (f"; and {len(failures) - 3} more" if len(failures) > 3 else ""),
         failures={key: error.as_dict() for key, error in failures.items()},
         retryable=any(error.retryable for error in failures.values()),

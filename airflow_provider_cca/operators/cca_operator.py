@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from airflow_provider_cca.events.outbox import Unannounced
     from airflow_provider_cca.landing.landed import Landed
     from airflow_provider_cca.landing.lander import Lander, ListAgain, Place
-    from airflow_provider_cca.landing.manifest_store import Folder
+    from airflow_provider_cca.landing.manifest_store import Folder, Verify
     from airflow_provider_cca.landing.progress import Amount
     from airflow_provider_cca.store.object_store import Store
 from typing import TYPE_CHECKING
@@ -42,9 +42,7 @@ if TYPE_CHECKING:
     from airflow_provider_cca.core.files import RemoteFile
     from airflow_provider_cca.landing.landed import Landed
     from airflow_provider_cca.landing.lander import Lander, ListAgain, Place
-    from airflow_provider_cca.landing.manifest_store import Folder
-    from airflow_provider_cca.operators.extract import CcaExtractOperator as CcaExtractOperator
-    from airflow_provider_cca.operators.reconcile import CcaReconcileOperator as CcaReconcileOperator
+    from airflow_provider_cca.landing.manifest_store import Folder, Verify
 
 
 log = logging.getLogger(__name__)
@@ -123,12 +121,12 @@ class CcaLandingOperator(CcaOperator):
         self.opened = open_store(self.destination)
         return self.opened
 
-    def lander(self, client: CcaClient, context: Context) -> Lander:
+    def lander(self, client: CcaClient, context: Context, verify: Verify | None = None) -> Lander:
         """What lands files into the destination, as many at a time as the connection allows."""
         from airflow_provider_cca.landing.lander import Lander
-        from airflow_provider_cca.landing.manifest_store import ManifestStore
+        from airflow_provider_cca.landing.manifest_store import ManifestStore, Verify
 
-        manifests = ManifestStore(self.store(), client.session.retry)
+        manifests = ManifestStore(self.store(), client.session.retry, verify or Verify.CHANGED)
         workers = client.config.max_connections + PUBLISHING_WORKERS
         return Lander(manifests, client.download, workers, written_by=written_by(context))
 

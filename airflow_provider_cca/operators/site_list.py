@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from airflow.sdk import Context
 
@@ -13,10 +13,6 @@ from airflow_provider_cca.integration.arguments import check_arguments
 from airflow_provider_cca.integration.requested_range import partitions_of_run, run_type, written_by
 from airflow_provider_cca.operators.cca_operator import CcaLandingOperator, summary
 from airflow_provider_cca.reports import REPORTS
-
-if TYPE_CHECKING:
-    from airflow_provider_cca.operators.extract import CcaExtractOperator as CcaExtractOperator
-    from airflow_provider_cca.operators.reconcile import CcaReconcileOperator as CcaReconcileOperator
 
 
 class CcaSiteListToObjectStorageOperator(CcaLandingOperator):

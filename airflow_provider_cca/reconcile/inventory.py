@@ -1,4 +1,4 @@
-"""What a store holds: one listing a report, the manifests, and which objects are intact. No Airflow, no HTTP."""
+"""What a store holds: one listing a report, the manifests, which objects are intact. No Airflow, no HTTP."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ log = logging.getLogger(__name__)
 class Inventory:
     """What was found in a store, folder by folder.
 
-    :param doubted: Folders whose objects are read unless the listing proves them: something there was found to
-        have changed before, and nobody knows whether it has been put right.
+    :param doubted: Folders whose objects are read unless the listing proves them: something there was found
+        to have changed before, and nobody knows whether it has been put right.
     """
 
     def __init__(self, manifests: ManifestStore, doubted: Collection[str] = ()) -> None:
@@ -46,14 +46,14 @@ class Inventory:
         try:
             folder = self.folder(path, again=again)
             if folder.manifest is None:
-                return Held(folder=folder)
+                return Held()
             doubted = path in self.doubted and not again
             intact = (
                 entry.key
                 for entry in folder.manifest.files
                 if self.manifests.is_intact(folder, entry, doubted=doubted)
             )
-            return Held(folder.manifest, frozenset(intact), folder=folder)
+            return Held(folder.manifest, frozenset(intact))
         except Closed:
             raise
         except CcaError as error:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
-from functools import partial
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -16,16 +15,14 @@ from typing import Any
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from airflow_provider_cca.api.range_listing import listed
-from airflow_provider_cca.core.files import RemoteFile
-from airflow_provider_cca.core.listings import Window
+from airflow_provider_cca.core.files import RemoteFile, by_partition
+from airflow_provider_cca.core.listings import Listed, Window
 from airflow_provider_cca.core.partition import Partition, Scope
 from airflow_provider_cca.core.retry import Retry
 from airflow_provider_cca.core.timestamps import iso
 from airflow_provider_cca.coverage.comparison import Comparison, Held
 from airflow_provider_cca.coverage.document import MOST_GAPS, Snapshot, gaps_within, without_user
 from airflow_provider_cca.coverage.state import Coverage, State, summed
-from airflow_provider_cca.errors import ServerFault, StillProcessing
 from airflow_provider_cca.landing.layout import folder_of
 from airflow_provider_cca.landing.manifest import MANIFEST_NAME, LandedFile, Manifest
 from airflow_provider_cca.reconcile.inventory import Inventory, Verify
@@ -46,12 +43,13 @@ MD5 = "0" * 32
 
 def file(name: str, day: Partition = DAY, scope: Scope = ZIPS, size: int = 10, md5: str = MD5) -> RemoteFile:
     created = datetime(day.first.year, day.first.month, day.first.day, 7, tzinfo=UTC)
-    return RemoteFile(name, name, "http://x", size, md5, created, created + timedelta(days=365), 0, scope)
+    expires = created + timedelta(days=365)
+    return RemoteFile(name, name, "http://x", size, md5, created, expires, 0, scope, day)
 
 
 def entry(of: RemoteFile) -> LandedFile:
-    expires_on = iso(of.expires_on) if of.expires_on else None
-    return LandedFile(of.id, of.name, of.name, of.size, of.md5, iso(of.created_on), expires_on)
+    created_on, expires_on = (iso(one) if one else None for one in (of.created_on, of.expires_on))
+    return LandedFile(of.id, of.name, of.name, of.size, of.md5, created_on, expires_on)
 
 
 def held(*files: RemoteFile, gone: Sequence[str] = ()) -> Held:
@@ -442,52 +440,6 @@ def test_the_alarm_is_about_what_vanishes_soon_and_can_be_saved() -> None:
     ]  # fmt: skip
 
 
-# The listing
-
-
-class Processing:
-    """A server that is still at work on some days, and lists nothing that holds one of them."""
-
-    def __init__(self, *days: Partition) -> None:
-        self.days, self.asked = days, list[tuple[Partition, Partition]]()
-
-    def __call__(self, scope: Scope, first: Partition, last: Partition) -> list[RemoteFile]:
-        self.asked.append((first, last))
-        if any(first <= day <= last for day in self.days):
-            raise StillProcessing("not yet")
-        return [file(str(day), day, scope) for day in first.until(last)]
-
-
-@pytest.mark.parametrize("back", [(), (0,), (1,), (0, 1), (3,), (0, 3)])
-def test_days_still_processing_do_not_hold_back_the_others(back) -> None:
-    ask = Processing(*(day_before(n) for n in back))
-    found = listed(ask, Window(ZIPS, day_before(364), day_before(0)))
-    assert set(found.failures) == set(ask.days)
-    assert set(found.files) == {day_before(n) for n in range(365)} - set(ask.days)
-    assert len(ask.asked) <= 8
-
-
-def test_a_newest_date_that_fails_when_asked_alone_does_not_hold_back_the_others() -> None:
-    ask = Processing(day_before(0))
-
-    def busy(scope: Scope, first: Partition, last: Partition) -> list[RemoteFile]:
-        if first == last == day_before(0):
-            raise ServerFault("503")
-        return ask(scope, first, last)
-
-    found = listed(busy, Window(ZIPS, day_before(3), day_before(0)))
-    assert {day: type(error) for day, error in found.failures.items()} == {day_before(0): ServerFault}
-    assert set(found.files) == {day_before(n) for n in (1, 2, 3)}
-
-
-@pytest.mark.parametrize("days", [1, 3, 30])
-def test_a_server_that_is_at_work_on_all_is_asked_a_few_times_only(days) -> None:
-    ask = Processing(*(day_before(n) for n in range(days)))
-    with pytest.raises(StillProcessing):
-        listed(ask, Window(ZIPS, day_before(days - 1), day_before(0)))
-    assert len(ask.asked) <= 4
-
-
 # The store
 
 
@@ -581,12 +533,16 @@ def test_coverage_of_many_partitions_is_found_without_reading_a_file(year_of_sit
     root, listing = year_of_sites
     asked, retry = [], Retry(Event())
 
-    def ask(scope: Scope, first: Partition, last: Partition) -> list[RemoteFile]:
-        asked.append(scope)
-        return listing[scope]
+    def list_ranges(windows: Iterable[Window]) -> Iterator[tuple[Window, Listed]]:
+        for window in windows:
+            asked.append(window.scope)
+            groups = {
+                partition: files for (_, partition), files in by_partition(listing[window.scope]).items()
+            }
+            yield window, Listed(groups, {})
 
     inventory = Inventory(store_at(root), retry)
-    healing = Healing(inventory, partial(listed, ask), lambda file: iter([]), retry, 8, Snapshot())
+    healing = Healing(inventory, list_ranges, lambda file: iter([]), retry, 8, Snapshot())
     last = Partition(healing.now.date())
     healing.look([Window(scope, Partition(last.first - timedelta(days=299)), last) for scope in listing])
     assert (healing.complete, len(asked)) == (1500, 5)

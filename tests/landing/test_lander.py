@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from hashlib import md5
 from pathlib import Path
 from threading import Barrier, Event
@@ -58,6 +58,7 @@ def listed(body: bytes, name: str = "a.zip", id_: str = "1", hour: int = 7, **ch
         "expires_on": None,
         "download_attempts": 0,
         "scope": ZIPS,
+        "partition": DAY,
     }
     return RemoteFile(**{**values, **changes})
 
@@ -543,7 +544,7 @@ def test_several_partitions_share_the_workers(tmp_path, server) -> None:
         meeting.wait(timeout=5)
         yield b"x"
 
-    files = [listed(b"x", id_=str(d), created_on=datetime(2026, 3, d, tzinfo=UTC)) for d in range(1, 5)]
+    files = [listed(b"x", id_=str(d), partition=Partition(date(2026, 3, d))) for d in range(1, 5)]
     landed = land_all(store_at(tmp_path), fetch, by_partition(files), 4)
     assert [str(one.partition) for one in landed] == ["2026-03-01", "2026-03-02", "2026-03-03", "2026-03-04"]
 

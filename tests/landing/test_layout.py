@@ -61,7 +61,7 @@ HOSTILE = [
 def file(name: str, id_: str = "1", body: bytes = BODY, hour: int = 7) -> RemoteFile:
     created = datetime(2026, 3, 1, hour, tzinfo=UTC)
     link = f"https://dl7.webex.com/{id_}"
-    return RemoteFile(id_, name, link, len(body), md5(body).hexdigest(), created, None, 0, ZIPS)
+    return RemoteFile(id_, name, link, len(body), md5(body).hexdigest(), created, None, 0, ZIPS, DAY)
 
 
 def keys(*files: RemoteFile, landed: Iterable[LandedFile] = ()) -> list[str]:
