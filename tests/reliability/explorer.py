@@ -73,7 +73,7 @@ def zip_of(version: str) -> bytes:
 def remote(id_: str, name: str, version: str) -> RemoteFile:
     content = zip_of(version)
     moment = datetime(2026, 3, 1, 7, tzinfo=UTC)
-    return RemoteFile(id_, name, "link", len(content), md5(content), moment, None, 0, PLACE[0])
+    return RemoteFile(id_, name, "link", len(content), md5(content), moment, None, 0, *PLACE)
 
 
 @dataclass

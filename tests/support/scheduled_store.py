@@ -34,9 +34,7 @@ class Disk:
 
     def meta(self, key: str) -> ObjectMeta:
         content, number = self.objects[key]
-        return ObjectMeta(
-            len(content), float(number), md5(content) if self.tells_md5 else None, str(number)
-        )
+        return ObjectMeta(len(content), float(number), md5(content) if self.tells_md5 else None, str(number))
 
 
 @cache
