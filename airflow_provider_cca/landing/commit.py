@@ -12,12 +12,11 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from enum import Enum
-from functools import partial
 from threading import Lock
 from typing import Any, Protocol
 
 from airflow_provider_cca.core.timestamps import now_iso
-from airflow_provider_cca.errors import AlreadyExists, StoreError
+from airflow_provider_cca.errors import AlreadyExists, Changed, StoreError
 from airflow_provider_cca.landing.layout import folded, marked_keys, plain_names, safe_name
 from airflow_provider_cca.landing.manifest import (
     SUPERSEDED_FOLDER,
@@ -124,6 +123,7 @@ class Transaction:
         self.written = False
         """Whether the manifest was replaced."""
         self.attempts = 0
+        self._refused: StoreError | None = None
         self._lock = Lock()
 
     def run(self) -> Manifest:
@@ -148,16 +148,16 @@ class Transaction:
         self.attempts += 1
         if self.attempts > ATTEMPTS:
             raise StoreError(
-                f"{self.store.path(self.path)}: other tasks replaced its manifest {ATTEMPTS} times while this "
-                "one worked: land this partition again"
-            )
+                f"{self.store.path(self.path)} could not be committed in {ATTEMPTS} attempts: run this task again. "
+                f"The last error: {self._refused}"
+            ) from self._refused
         self._folder, self._healed = folder, False
         self._intact: dict[str, bool] = {}
         self._old = folder.manifest or Manifest("", {}, (), "")
         self._listed = self.source.list_files(folder, self._is_intact) if listed is None else listed
         self._entries: list[LandedFile] = []
-        # Keys by content; those that this attempt gives are added, so that two workers never give one twice.
-        self._bound = {folded(e.key): self.source.identify(e)[1] for e in self._old.files}
+        # Keys and their content; those that this attempt gives are added, so that two workers never give one twice.
+        self._bound = {folded(e.key): (e.key, self.source.identify(e)[1]) for e in self._old.files}
         spent = {folded(key) for key in (*folder.spent, *(e.key for e in self._old.superseded))}
         self._spent = spent - self._bound.keys()
         self._named = {e.key: e for e in self._old.files}
@@ -200,10 +200,10 @@ class Transaction:
         """Whether the key is free for this content, or has it: then no other content gets it."""
         place = folded(key)
         with self._lock:
-            if place in self._spent or self._bound.get(place, wanted.mark) != wanted.mark:
-                return False
-            self._bound[place] = wanted.mark
-        return True
+            return place not in self._spent and self._bound.setdefault(place, (key, wanted.mark)) == (
+                key,
+                wanted.mark,
+            )
 
     def place(self, job: Job) -> bool:
         """Give the files of a job their object: adopt what is there, or fetch it; returns whether it did."""
@@ -215,7 +215,8 @@ class Transaction:
         with self._lock:
             self.fetched += how is not _How.ADOPT
             self._healed |= how is _How.HEAL
-            self._entries += [self._entry(wanted, key, size, md5, None) for wanted in job.files]
+            now = now_iso()
+            self._entries += [self._entry(wanted, key, size, md5, now) for wanted in job.files]
         return how is not _How.ADOPT
 
     def _place(self, job: Job, tried: set[str], taken: set[str]) -> tuple[str, int, str, _How] | None:
@@ -227,6 +228,8 @@ class Transaction:
         wanted = job.file
         keys = self._keys(job, taken)
         key, how = next(keys)
+        if how is _How.ADOPT and (named := self._named.get(key)):
+            return key, named.size, named.md5, how
         if wanted.md5 and (how is _How.ADOPT or (key in tried and self._holds(key, wanted.md5))):
             return key, wanted.size or 0, wanted.md5, how
         with (
@@ -240,7 +243,9 @@ class Transaction:
                 size += len(chunk)
             md5 = digest.hexdigest()
             while how is not _How.ADOPT:
-                if how is not _How.HEAL or job.damaged is None or job.damaged.md5 == md5:
+                named = self._named.get(key)
+                # Another version of the library may have packed it: a key keeps the content of its entry.
+                if named is None or named.md5 == md5:
                     tried.add(key)
                     try:
                         target.publish()
@@ -248,8 +253,7 @@ class Transaction:
                     except AlreadyExists:
                         if self._holds(key, md5):
                             break
-                        taken.add(key)
-                # Else another version of the library has packed it: a key keeps the content of its entry.
+                taken.add(key)
                 key, how = next(keys)
                 if not target.aim(f"{self.path}/{key}", create=how is _How.CREATE):
                     return None
@@ -257,7 +261,7 @@ class Transaction:
 
     def _keys(self, job: Job, taken: set[str]) -> Iterator[tuple[str, _How]]:
         """Yield the keys that the object of a job may have, and what is to be done there."""
-        if job.damaged:
+        if job.damaged and job.damaged.key not in taken:
             yield job.damaged.key, _How.HEAL
         wanted = job.file
         for key in self._candidates(wanted):
@@ -304,8 +308,7 @@ class Transaction:
 
     def _entry(self, wanted: Wanted, key: str, size: int, md5: str, landed_on: str | None) -> LandedFile:
         return LandedFile(
-            *(wanted.id, wanted.name, key, size, md5, wanted.created_on, wanted.expires_on),
-            landed_on or now_iso(),
+            wanted.id, wanted.name, key, size, md5, wanted.created_on, wanted.expires_on, landed_on
         )
 
     def commit(self) -> Manifest | None:
@@ -323,6 +326,9 @@ class Transaction:
                 self.manifests.commit(self._folder, new)
             except StoreError as error:
                 log.info("%s is looked at again: %s", self.store.path(self.path), error)
+                self._refused, retry = error, self.manifests.retry
+                if not isinstance(error, Changed):
+                    retry.pause(retry.wait_before(self.attempts + 1, error.retry_after))
                 return None
             self.written = True
         self._retire(new)
@@ -354,10 +360,10 @@ class Transaction:
             names.add(safe_name(self._name(entry)))
         for key, meta in self._folder.objects.items():
             if key not in known and (ours := plain_names(key) & names):
-                read_md5 = partial(self.store.md5, f"{self.path}/{key}")
-                md5 = meta.md5 or self.manifests.retry.call(read_md5)
-                name = min(ours).removesuffix(self.source.suffix)
-                yield SupersededFile("", name, key, meta.size, md5, now)
+                # Another task may have moved it meanwhile; then its manifest names it.
+                if md5 := meta.md5 or self.manifests.md5(f"{self.path}/{key}"):
+                    name = min(ours).removesuffix(self.source.suffix)
+                    yield SupersededFile("", name, key, meta.size, md5, now)
 
     def _retire(self, manifest: Manifest) -> None:
         """Move superseded objects out of readers' way. What cannot be moved is left to the next landing."""
@@ -367,7 +373,8 @@ class Transaction:
             if meta is None or entry.key in keys:
                 continue
             try:
-                known = meta._replace(md5=meta.md5 or entry.md5)
+                # Another task may have put other content there since: the copy keeps that of the entry.
+                known = meta._replace(size=entry.size, md5=entry.md5)
                 hidden = f"{self.path}/{SUPERSEDED_FOLDER}/{entry.key}"
                 self.store.retire(f"{self.path}/{entry.key}", hidden, known)
             except StoreError as error:

@@ -105,11 +105,15 @@ class ManifestStore:
 
     def has_content(self, key: str, md5: str) -> bool:
         """Read an object, and tell whether it has this MD5; one that is gone or cannot be read has not."""
+        return self.md5(key) == md5
+
+    def md5(self, key: str) -> str | None:
+        """Read an object and return its MD5; None when it is gone or cannot be read."""
         try:
-            return self.retry.call(lambda: self.store.md5(key)) == md5
+            return self.retry.call(lambda: self.store.md5(key))
         except DestinationUnusable as error:
             log.debug("%s", error)
-            return False
+            return None
 
     def commit(self, folder: Folder, manifest: Manifest) -> None:
         """Replace the manifest that was read; raises Changed when it is no longer that one."""

@@ -9,6 +9,7 @@ from tempfile import SpooledTemporaryFile
 from typing import IO, Any
 
 from airflow_provider_cca.core.partition import Partition, Scope
+from airflow_provider_cca.core.retry import Retry
 from airflow_provider_cca.core.timestamps import now_iso
 from airflow_provider_cca.landing.commit import Transaction, Wanted
 from airflow_provider_cca.landing.landed import Landed
@@ -30,10 +31,20 @@ class Snapshot:
     is_complete = True
     suffix = ""
 
-    def __init__(self, name: str, fetch: Callable[[], Generator[bytes]], held: IO[bytes]) -> None:
-        self.name, self._fetch, self._held = name, fetch, held
+    def __init__(
+        self, name: str, fetch: Callable[[], Generator[bytes]], retry: Retry, held: IO[bytes]
+    ) -> None:
+        self.name, self._fetch, self._retry, self._held = name, fetch, retry, held
 
     def list_files(self, folder: Folder, is_intact: Callable[[LandedFile], bool]) -> list[Wanted]:
+        md5, size = self._retry.call(self._hold)
+        known = folder.manifest.files if folder.manifest else ()
+        # The same list again is no news, so it keeps the time of the first.
+        fetched_on = next((e.created_on for e in known if e.md5 == md5), None) or now_iso()
+        return [Wanted(self.name, self.name, self.name, md5, size, md5, fetched_on, None, None)]
+
+    def _hold(self) -> tuple[str, int]:
+        """Fetch the list; returns its MD5 and size."""
         digest, size = hashlib.md5(usedforsecurity=False), 0
         self._held.seek(0)
         self._held.truncate()
@@ -42,11 +53,7 @@ class Snapshot:
                 self._held.write(chunk)
                 digest.update(chunk)
                 size += len(chunk)
-        md5 = digest.hexdigest()
-        known = folder.manifest.files if folder.manifest else ()
-        # The same list again is no news, so it keeps the time of the first.
-        fetched_on = next((e.created_on for e in known if e.md5 == md5), None) or now_iso()
-        return [Wanted(self.name, self.name, self.name, md5, size, md5, fetched_on, None, None)]
+        return digest.hexdigest(), size
 
     def identify(self, entry: LandedFile) -> tuple[str, str]:
         return entry.id, entry.md5
@@ -70,9 +77,9 @@ def land_snapshot(
     """
     path, name = folder_of(scope, day), snapshot_name(day.first)
     with SpooledTemporaryFile(SPOOLED_BYTES, prefix="cca-") as held:
-        source = Snapshot(name, fetch, held)
+        source = Snapshot(name, fetch, manifests.retry, held)
         transaction = Transaction(manifests, path, {scope.report.partition_key: str(day)}, source, written_by)
-        manifest = manifests.retry.call(transaction.run)
+        manifest = transaction.run()
     return Landed(
         *(scope, day, f"{path}/{MANIFEST_NAME}", len(manifest.files), manifest.total_bytes),
         *(transaction.fetched, transaction.written),

@@ -73,7 +73,7 @@ def zip_of(version: str) -> bytes:
 def remote(id_: str, name: str, version: str) -> RemoteFile:
     content = zip_of(version)
     moment = datetime(2026, 3, 1, 7, tzinfo=UTC)
-    return RemoteFile(id_, name, "link", len(content), md5(content), moment, None, 0, PLACE[0])
+    return RemoteFile(id_, name, "link", len(content), md5(content), moment, None, 0, *PLACE)
 
 
 @dataclass
@@ -84,6 +84,17 @@ class Scenario:
     before: tuple[str, ...] = ()
     revisions: tuple[tuple[str, str, str], ...] = (("A", "a.zip", "A2"),)
     listed: tuple[tuple[str, str, str], ...] = (("A", "a.zip", "A1"), ("B", "b.zip", "B1"))
+    tells_md5: bool = True
+    """Whether the store's listing does, as S3's; a disk's does not."""
+
+    @property
+    def goes_forward(self) -> bool:
+        """Whether what a task lists is never older than what was listed before: then I6 holds.
+
+        A list that was given from outside is as old as it is, and a server may go back to an older version.
+        """
+        versions = [version for _, _, version in self.revisions if version]
+        return "part" not in self.kinds and versions == sorted(versions, key=lambda version: version[1:])
 
 
 @dataclass
@@ -104,6 +115,7 @@ class World:
 
     def __post_init__(self) -> None:
         self.server = {id_: (name, version) for id_, name, version in self.scenario.listed}
+        self.disk.tells_md5 = self.scenario.tells_md5
         self.disk.put(f"{FOLDERS['Z']}/notes.txt", b"theirs")
         self.revisions = [*self.scenario.revisions]
 
@@ -176,13 +188,13 @@ class World:
                     not in self.damaged
                 ):
                     yield f"I2: the bytes of {folder}/{key} with {digest[:6]} are lost"
-            if folder == "Z":
-                for entry in manifest["files"]:
-                    version = VERSIONS.get(entry["md5"], 0)
-                    # A list that was given from outside is as old as it is.
-                    if version < newest.get(entry["id"], 0) and "part" not in self.scenario.kinds:
-                        yield f"I6: {entry['id']} goes back to version {version}"
-                    newest[entry["id"]] = max(version, newest.get(entry["id"], 0))
+            for entry in manifest["files"] if self.scenario.goes_forward else ():
+                # The id of a member tells its zip and that zip's MD5.
+                origin, digest = entry["id"].split("/")[:2] if folder == "X" else (entry["id"], entry["md5"])
+                origin, version = f"{folder}/{origin}", VERSIONS.get(digest, 0)
+                if version < newest.get(origin, 0):
+                    yield f"I6: {origin} goes back to version {version}"
+                newest[origin] = max(version, newest.get(origin, 0))
         if objects[f"{FOLDERS['Z']}/notes.txt"][0] != b"theirs":
             yield "I3: somebody else's file was touched"
 
@@ -195,7 +207,7 @@ RECOVERED: set[Any] = set()
 
 
 def world_key(scenario: Scenario) -> tuple[Any, ...]:
-    return scenario.listed, scenario.revisions, "part" in scenario.kinds
+    return scenario.listed, scenario.revisions, scenario.goes_forward, scenario.tells_md5
 
 
 class Run:
@@ -227,9 +239,9 @@ class Run:
             return wrong
         world.log.append("--- the tasks begin")
         tasks = {n: self._start(n, kind) for n, kind in enumerate(world.scenario.kinds)}
-        current, fates = 0, {n: task.switch() for n, task in tasks.items()}
+        current, fates = -1, {n: task.switch() for n, task in tasks.items()}
         while alive := [n for n, task in tasks.items() if not task.dead]:
-            current = self.choose(self.steps, alive, current if current in alive else -1)
+            current = self.choose(self.steps, alive, current)
             self.states.append(self._state(current))
             event = self.events.get(self.steps)
             self.steps += 1
@@ -248,6 +260,7 @@ class Run:
             frozenset(world.disk.contents().items()),
             tuple(sorted(world.server.items())),
             frozenset(world.damaged),
+            world.scenario.tells_md5,
         )
         if ending not in RECOVERED:
             for kind in ("land", "extract"):
@@ -375,7 +388,7 @@ class Run:
 
     def _ended(self) -> Iterator[str]:
         for n, result in self.results.items():
-            if result.startswith("StoreError") and "times while" in result:
+            if result.startswith("StoreError") and "attempts" in result:
                 yield f"I4: {self.world.scenario.kinds[n]}#{n + 1} gave up"
         most = 1 if len(self.world.scenario.kinds) < 3 else 2
         for (n, digest), times in self.world.fetched.items():
@@ -412,13 +425,13 @@ def still_time() -> None:
 
 
 def switching(steps: Sequence[int]) -> Callable[[int, list[int], int], int]:
-    """The first task, until a switch or its end; at each of these steps another one."""
+    """The first task, until a switch or its end; at each of these steps the next one."""
     at = set(steps)
 
     def choose(step: int, alive: list[int], last: int) -> int:
-        if last < 0:
-            return alive[0]
-        return alive[(alive.index(last) + 1) % len(alive)] if step in at else last
+        if last in alive and step not in at:
+            return last
+        return next((n for n in alive if n > last), alive[0])
 
     return choose
 
@@ -431,12 +444,16 @@ def explore(
     switches: int,
     events: Sequence[Any] = EVENTS,
     mutate: Callable[[Transaction], None] = lambda transaction: None,
+    *,
+    is_shortest: bool = True,
 ) -> tuple[int, list[str]]:
-    """Every schedule with so many switches and one event at most.
+    """Run every schedule with so many switches and one event at most.
 
     Where two runs have come to the same state with the same left to decide, one of them is followed.
 
     Returns how many runs that took, and the operations that led to the shortest violation, if there is one.
+
+    :param is_shortest: False: stop at the first violation.
     """
     seen: set[Any] = set()
     open_, runs, found = deque([((), (), switches)]), 0, list[str]()
@@ -447,7 +464,7 @@ def explore(
         runs += 1
         if trace and (not found or len(trace) < len(found)):
             found = trace
-            if runs > 1000:
+            if runs > 1000 or not is_shortest:
                 break
         first = max([*at, *(step for step, _ in happening)], default=0)
         for step, state in enumerate(run.states[first:], first):
@@ -461,15 +478,15 @@ def explore(
     return runs, found
 
 
-def at_random(seed: int) -> list[str]:
-    """Three or four tasks, killed, disturbed and let through at random."""
+def at_random(seed: int, mutate: Callable[[Transaction], None] = lambda transaction: None) -> list[str]:
+    """Let three or four tasks, killed and disturbed, through at random."""
     rng = random.Random(seed)
     kinds = tuple(rng.choices(TASKS, k=rng.choice([3, 4])))
     before = rng.choice([(), ("land", "extract"), ("land", "extract", "revise", "land")])
     revisions = [("A", "a.zip", "A2"), ("B", "b.zip", "B2"), ("A", "a.zip", "A3")][: rng.randrange(4)]
     events = {rng.randrange(60): rng.choice(EVENTS) for _ in range(rng.randrange(4))}
-    run = Run(Scenario(kinds, before, tuple(revisions)), lambda step, alive, last: rng.choice(alive), events)
-    return run.execute()
+    scenario = Scenario(kinds, before, tuple(revisions), tells_md5=seed % 2 == 0)
+    return Run(scenario, lambda step, alive, last: rng.choice(alive), events, mutate).execute()
 
 
 BEFORE = ((), ("land", "extract"), ("land", "extract", "revise", "land"))

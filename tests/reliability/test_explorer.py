@@ -11,6 +11,7 @@ import pytest
 from airflow_provider_cca.landing import commit
 from airflow_provider_cca.landing.commit import Transaction
 from airflow_provider_cca.landing.layout import safe_name
+from airflow_provider_cca.landing.manifest_store import Folder
 from tests.reliability.explorer import BEFORE, PAIRS, TASKS, Scenario, at_random, explore
 
 RANDOM_RUNS = 300
@@ -63,15 +64,15 @@ def binds_spent_keys(transaction: Transaction) -> None:
 
 def lists_first(transaction: Transaction) -> None:
     source, read = transaction.source, transaction.manifests.read
-    if not getattr(source, "list_again", None):
-        return
 
     def list_then_look(path: str, objects: Any = None) -> Any:
-        source.files = source.list_again()  # type: ignore[attr-defined]
+        if path == transaction.path:
+            listed = listing(Folder(path), lambda entry: False)
+            source.list_files = lambda folder, is_intact: listed  # type: ignore[method-assign]
         return read(path, objects)
 
+    listing = source.list_files
     transaction.manifests.read = list_then_look  # type: ignore[method-assign]
-    source.list_files = lambda folder, is_intact: source.listed()  # type: ignore[attr-defined, method-assign]
 
 
 def lists_once(transaction: Transaction) -> None:
