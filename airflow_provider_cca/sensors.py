@@ -103,7 +103,7 @@ class CcaFilesSensor(BaseSensorOperator):
             if "error" in event:
                 error = CcaError.from_dict(event)
                 if not isinstance(error, TransientError):
-                    with airflow_errors(), self._skips(context):
+                    with airflow_errors(self), self._skips(context):
                         raise error
                 found = Availability.failed(error)
                 if self.silent_fail:
@@ -132,7 +132,7 @@ class CcaFilesSensor(BaseSensorOperator):
         """Check once, and count it; raises what no waiting can cure as Airflow's error."""
         outcome = "failed"
         try:
-            with airflow_errors(), self._skips(context):
+            with airflow_errors(self), self._skips(context):
                 check = self._availability_check(context)
                 attempts = ATTEMPTS_OF_A_PROCESS if self.reschedule else 1
                 with CcaHook(self.cca_conn_id, attempts).get_conn() as client:

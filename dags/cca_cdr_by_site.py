@@ -64,6 +64,8 @@ with DAG(
         report="cdr",
         destination="{{ var.value.get('cca_storage', '') }}",
         outlets=[cca_asset("cdr"), cca_partitions("cdr")],
+        # From the first site of the batch to its last; Airflow takes 250 characters.
+        map_index_template="{{ task.site[0][:100] }}{{ ' to ' ~ task.site[-1][:100] if task.site[1:] }}",
     ).expand(site=batches(list_sites.output))
 
     wait_for_files >> list_sites

@@ -29,12 +29,13 @@ class CcaSiteListToObjectStorageOperator(CcaLandingOperator):
     :param snapshot_date: Today as YYYY-MM-DD, for those who want to say it (templated).
     """
 
-    template_fields: Sequence[str] = ("destination", "snapshot_date")
+    template_fields: Sequence[str] = ("cca_conn_id", "destination", "snapshot_date")
     report = "site_list"
 
     def __init__(self, *, snapshot_date: str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        check_arguments(report="cdr_compressed", partition=snapshot_date)
+        if self.of_dag_file:
+            check_arguments(report="cdr_compressed", partition=snapshot_date)
         self.snapshot_date = snapshot_date
 
     def execute(self, context: Context) -> dict[str, Any]:
