@@ -34,6 +34,7 @@ from airflow_provider_cca.simulator import (
     StillProcessing,
     TokenExpired,
     Trickle,
+    Ways,
 )
 from airflow_provider_cca.triggers import CcaFilesTrigger
 
@@ -194,6 +195,12 @@ def test_an_empty_listing_of_a_date_that_is_over_ends_the_wait(empty, mode) -> N
     assert mode(ago(3), allow_empty=True) == {"report": "cdr_compressed", "partition": ago(3), "files": 0}
     with pytest.raises(AirflowSkipException, match=r"lists no file of it.*allow_empty=True"):
         mode(ago(3))
+
+
+@pytest.mark.cca_simulator(sites=["acme"], days=30, ways=Ways(unknown_site="empty"))
+def test_an_empty_listing_of_a_site_that_is_not_listed_is_not_believed(sim: Simulator, mode) -> None:
+    with pytest.raises(AirflowFailException, match="no site 'acne' among its sites"):
+        mode(ago(3), report="cdr", site="acne", allow_empty=True)
 
 
 @pytest.mark.parametrize("days", [0, 1, 2])
