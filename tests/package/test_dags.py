@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from datetime import timedelta
 from pathlib import Path
+from threading import Event
 from types import SimpleNamespace
 from typing import Any
 
@@ -21,7 +22,10 @@ from airflow.sdk.execution_time.context import OutletEventAccessors, TriggeringA
 from airflow.timetables.base import TimeRestriction
 
 from airflow_provider_cca.api.auth import forget_logins
+from airflow_provider_cca.api.availability import FAILING_SECONDS
+from airflow_provider_cca.api.config import CcaConfig
 from airflow_provider_cca.assets import cca_asset, cca_landings, cca_partitions
+from airflow_provider_cca.core.retry import Retry
 from airflow_provider_cca.integration.compat import AirflowFailException
 from airflow_provider_cca.landing.progress import in_units
 from airflow_provider_cca.operators import (
@@ -29,6 +33,7 @@ from airflow_provider_cca.operators import (
     CcaReconcileOperator,
     CcaToObjectStorageOperator,
 )
+from airflow_provider_cca.sensors import CcaFilesSensor
 from airflow_provider_cca.simulator import Simulator
 from tests.support.today import today
 from tests.support.tree import tree
@@ -91,6 +96,31 @@ def test_waits_hold_no_worker_and_failures_are_retried(dag: DAG) -> None:
     for task in dag.tasks:
         assert task.retries == 4
         assert getattr(task, "deferrable", True)
+
+
+@pytest.mark.parametrize("dag_id", sorted(DATED | {"cca_site_list"}))
+def test_a_run_whose_server_keeps_failing_is_red_within_45_minutes(dag_id: str) -> None:
+    """A wait by its own limit, without retries; another task by its attempts and the pauses between them."""
+    one_check = CcaConfig.connect_timeout + CcaConfig.read_timeout
+    retry = Retry(Event())
+    calls = retry.attempts * CcaConfig.connect_timeout
+    calls += sum(min(retry.first_wait * 2**n, retry.longest_wait) for n in range(retry.attempts - 1))
+    for task in named(dag_id).tasks:
+        seconds = FAILING_SECONDS + 2 * one_check
+        if not isinstance(task, CcaFilesSensor):
+            # Airflow takes up to twice the delay, by chance.
+            delays = [min(task.max_retry_delay, 2 * task.retry_delay * 2**n) for n in range(task.retries)]
+            seconds = sum(delays, timedelta()).total_seconds() + (task.retries + 1) * calls
+        assert seconds <= 45 * 60
+
+
+@pytest.mark.parametrize("dag_id", sorted(DATED))
+def test_waits_last_until_the_next_day_and_believe_that_an_old_date_has_no_files(dag_id: str) -> None:
+    waits = [task for task in named(dag_id).tasks if isinstance(task, CcaFilesSensor)]
+    assert waits
+    for wait in waits:
+        assert wait.timeout == (72 if dag_id == "cca_peak_port_monthly" else 36) * 3600
+        assert wait.allow_empty
 
 
 def test_each_dag_says_what_it_lands_when_it_runs_and_what_a_backfill_does(dag: DAG) -> None:
