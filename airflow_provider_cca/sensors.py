@@ -16,7 +16,7 @@ from airflow_provider_cca.api.availability import Availability, AvailabilityChec
 from airflow_provider_cca.errors import CcaError, InvalidArgument, OutsideRetention, TransientError
 from airflow_provider_cca.events.metrics import count_looks
 from airflow_provider_cca.hooks import CcaHook
-from airflow_provider_cca.integration.arguments import check_arguments
+from airflow_provider_cca.integration.arguments import CheckedArguments, check_arguments
 from airflow_provider_cca.integration.compat import (
     AirflowFailException,
     AirflowRescheduleException,
@@ -25,7 +25,7 @@ from airflow_provider_cca.integration.compat import (
     conf,
 )
 from airflow_provider_cca.integration.requested_range import Asked, partitions_of_run
-from airflow_provider_cca.integration.task_failures import airflow_errors
+from airflow_provider_cca.integration.task_failures import airflow_errors, log_last
 from airflow_provider_cca.reports import report_named
 
 ATTEMPTS_OF_A_PROCESS = 6
@@ -36,7 +36,7 @@ AIRFLOWS_MARGIN = timedelta(minutes=10)
 trigger does, with a reason, and Airflow must not come before it."""
 
 
-class CcaFilesSensor(BaseSensorOperator):
+class CcaFilesSensor(CheckedArguments, BaseSensorOperator):
     """Wait until a partition of a report is listed without "still processing" (412, or a 403 that means it).
 
     An empty listing counts as "still processing" until 48 hours after the end of the date (UTC), and then as
@@ -69,8 +69,9 @@ class CcaFilesSensor(BaseSensorOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(poke_interval=poke_interval, **kwargs)
-        _check_one_site(site)
-        check_arguments(report=report, site=site, level=level, partition=partition)
+        if self.of_dag_file:
+            _check_one_site(site)
+            check_arguments(report=report, site=site, level=level, partition=partition)
         self.report = report
         self.partition = partition
         self.site = site
@@ -264,6 +265,7 @@ class CcaFilesSensor(BaseSensorOperator):
         except (AirflowFailException, AirflowSensorTimeout, CcaError) as error:
             if self.never_fail or (self.soft_fail and not isinstance(error, CcaError)):
                 raise AirflowSkipException(str(error)) from error
+            log_last(self, error)
             raise
 
 

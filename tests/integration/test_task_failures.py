@@ -82,3 +82,27 @@ def test_a_landing_that_failed_in_part_says_what_to_do_about_each_kind_of_error(
         line
         == f"PartlyLanded: 2 files failed. What to do: {to_do}. Explained at /cca/docs/#when-a-task-fails"
     )
+
+
+def test_the_last_of_several_failures_is_the_one_that_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    """As of a sensor, whose checks may have failed before it ends; callbacks of the DAG stay."""
+    told: list[str] = []
+    operator = SimpleNamespace(cca_conn_id="mine", on_failure_callback=[told.append], on_retry_callback=[])
+    for error in (ServerFault("503"), errors.NotYetListed("no file yet")):
+        with pytest.raises(errors.CcaError), airflow_errors(operator):
+            raise error
+    for callback in operator.on_failure_callback:
+        callback("context")
+    assert told == ["context"]
+    (line,) = (record.getMessage() for record in caplog.records if record.levelname == "ERROR")
+    assert line.startswith(
+        "NotYetListed: no file yet (connection 'mine'). What to do: wait with CcaFilesSensor"
+    )
+
+
+def test_a_failure_of_airflows_own_says_what_its_cause_was() -> None:
+    error = AirflowFailException("Every check has failed")
+    error.__cause__ = ServerFault("503")
+    assert failure_line(error).startswith(
+        f"ServerFault: Every check has failed. What to do: {REMEDIES['ServerFault']}."
+    )

@@ -212,6 +212,7 @@ def names_below(folder: Path) -> set[str]:
 WRONG = """
 import pendulum
 from airflow.sdk import DAG, task
+from airflow_provider_cca.sensors import CcaFilesSensor
 from airflow_provider_cca.operators import (
     CcaDownloadFilesOperator, CcaExtractOperator, CcaListFilesOperator, CcaReconcileOperator,
     CcaListSitesOperator, CcaSiteListToObjectStorageOperator, CcaToObjectStorageOperator,
@@ -220,6 +221,7 @@ from airflow_provider_cca.operators import (
 WRONG = {
     CcaToObjectStorageOperator: {"report": "cdr_compressed", "destination": "/d", "partition": "11/18/2026"},
     CcaListFilesOperator: {"report": "cdr", "site": "a", "by": "size"},
+    CcaFilesSensor: {"report": "peak_port_daily", "level": "moon", "partition": "2026-01-01"},
     CcaDownloadFilesOperator: {"destination": "/data", "files": [7]},
     CcaSiteListToObjectStorageOperator: {"destination": "relative"},
     CcaReconcileOperator: {"report": "cdr", "destination": "/data", "lookback_days": 0},
@@ -272,7 +274,7 @@ def test_the_documented_cluster_policy_tells_of_a_failed_run_once(failed: dict[s
 def test_a_wrong_argument_of_a_mapped_task_is_not_tried_again(failed: dict[str, Any]) -> None:
     """Airflow makes the operator of a mapped task in the worker, where an error of its own is retried."""
     assert set(failed["tries"].values()) == {1}
-    assert len(failed["tries"]) == 14
+    assert len(failed["tries"]) == 16
 
 
 def log_of(failed: dict[str, Any], task_id: str) -> list[str]:
