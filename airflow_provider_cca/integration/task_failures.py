@@ -36,6 +36,9 @@ REMEDIES: Mapping[str, str] = {
     "WrongChecksum": f"{_RETRY}; if it stays so, {_SHOW_CISCO}",
     "LinkExpired": f"nothing: the file is listed anew; if it stays so, {_SHOW_CISCO}",
     "TruncatedSnapshot": f"{_RETRY}; if it stays so, {_SHOW_CISCO}",
+    "NotYetListed": f"wait with CcaFilesSensor, or {_RETRY}",
+    "Changed": _RETRY,
+    "AlreadyExists": _RETRY,
     "StillProcessing": f"wait with CcaFilesSensor, or {_RETRY}",
     "StoreError": _RETRY,
     "NotLanded": f"land that date, or {_RETRY}",
@@ -71,8 +74,8 @@ _NOT_OF_THE_CONNECTION = (
 class airflow_errors:  # noqa: N801 - a context manager, used as a statement
     """Context manager: end what can never succeed as AirflowFailException, let Airflow retry the rest.
 
-    What is raised has neither causes nor frames of the libraries below: Airflow would log some fifty lines of
-    them after the one that matters. They are logged at DEBUG.
+    What is raised has no frames, and of its causes those of ours alone: Airflow would log some fifty lines
+    after the one that matters. All of them are logged at DEBUG.
 
     :param operator: Whose task it is: its connection is named, and its log ends in one line at ERROR.
     """
@@ -92,7 +95,7 @@ class airflow_errors:  # noqa: N801 - a context manager, used as a statement
         if self._operator is not None:
             log_last(self._operator, bare)
         if bare.retryable:
-            raise bare from None
+            raise bare from bare.__cause__
         raise AirflowFailException(f"{type(bare).__name__}: {bare}") from bare
 
 
@@ -134,8 +137,10 @@ def _remedy(name: str) -> str | None:
 
 
 def _bare(error: CcaError, conn_id: str | None) -> CcaError:
-    """Return the same error without causes and frames, its message with the connection."""
+    """Return the same error without frames and foreign causes, its message with the connection."""
     message = str(error)
     if conn_id and repr(conn_id) not in message and not isinstance(error, _NOT_OF_THE_CONNECTION):
         message = f"{message} (connection {conn_id!r})"
-    return type(error)(message, **vars(error))
+    bare = type(error)(message, **vars(error))
+    bare.__cause__ = _bare(error.__cause__, None) if isinstance(error.__cause__, CcaError) else None
+    return bare

@@ -59,6 +59,15 @@ def test_what_a_task_ends_with_has_neither_frames_nor_causes_of_the_libraries(
     assert (record.levelname, record.exc_info[1].__cause__.args) == ("DEBUG", ("of a library",))
 
 
+def test_a_cause_of_our_own_is_kept_without_its_frames() -> None:
+    """As of a landing that failed in part, which tests of users' DAGs look at."""
+    with pytest.raises(AirflowFailException) as caught, airflow_errors():
+        wrong = errors.WrongChecksum("other bytes", expected="a", received="b")
+        raise PartlyLanded("1 file failed", failures={}) from wrong
+    cause = caught.value.__cause__.__cause__
+    assert (str(cause), cause.expected, cause.__traceback__) == ("other bytes", "a", None)
+
+
 @pytest.mark.parametrize(
     ("error", "message"),
     [

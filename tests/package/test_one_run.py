@@ -75,6 +75,7 @@ def ran(
 ) -> dict[str, Any]:
     """Run a DAG in an empty Airflow: one of ours, or the one whose text is given."""
     (home / "config").mkdir()
+    (home / "store").mkdir()
     (home / "config" / "airflow_local_settings.py").write_text(policy)
     shutil.copytree(ROOT / "dags", home / "dags")
     (home / "dags" / "own.py").write_text(dag)
