@@ -103,5 +103,6 @@ class CcaHook(BaseHook):
         except AirflowNotFoundException as error:
             raise InvalidConnection(
                 f"there is no connection {self.cca_conn_id!r}: create it under Admin > Connections, or with "
-                f"airflow connections add {self.cca_conn_id} --conn-type cca --conn-login … --conn-password …"
+                f"airflow connections add {self.cca_conn_id} --conn-type cca "
+                "--conn-port 443 --conn-login … --conn-password …"
             ) from error

@@ -269,6 +269,7 @@ class CcaFilesSensor(CheckedArguments, BaseSensorOperator):
         except (AirflowFailException, AirflowSensorTimeout, CcaError) as error:
             if self.never_fail or (self.soft_fail and not isinstance(error, CcaError)):
                 raise AirflowSkipException(str(error)) from error
+            log_last(self, error)
             raise
 
 
