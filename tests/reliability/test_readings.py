@@ -66,11 +66,12 @@ class Bench:
     caplog: pytest.LogCaptureFixture
     root: Path
     report: str = "cdr_compressed"
+    site: str = SITE
     red: list[BaseException] = field(default_factory=list)
 
     @property
     def scope(self) -> dict[str, str]:
-        return SCOPES[self.report]
+        return {"site": self.site} if self.report == "cdr" else SCOPES[self.report]
 
     @property
     def today(self) -> date:
@@ -443,6 +444,26 @@ def test_a_site_that_the_account_does_not_have_is_red_and_named(
         assert bench.land(*asked, site="misspelt") is None
         assert "misspelt" in str(bench.red[-1])
     assert not list(tmp_path.rglob("_manifest.json"))
+
+
+@pytest.mark.parametrize(
+    "ways",
+    [
+        reading(f"dates {dates}, unknown sites {way}", world={"sites": 3}, dates=dates, unknown_site=way)
+        for dates in ("utc", "name")
+        for way in ("406", "empty")
+    ],
+)
+def test_a_site_of_a_batch_that_there_is_not_holds_back_no_other(bench: Bench, ways: Ways) -> None:
+    bench.report = "cdr"
+    dates = [day for day in bench.window() if bench.truth(day)]
+    sites = [bench.sim.world.sites[0], "misspelt", *bench.sim.world.sites[1:]]
+    assert bench.land(dates[0], dates[-1], site=sites) is None
+    assert "misspelt" in str(bench.red[-1])
+    for site in bench.sim.world.sites:
+        bench.site = site
+        bench.check(dates)
+    assert not list(bench.root.rglob("site=misspelt"))
 
 
 # Connections, links
