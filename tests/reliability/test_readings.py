@@ -91,6 +91,8 @@ class Bench:
     def task(self, operator: Any, **arguments: Any) -> Any:
         """What the task returns; None when it is red. Green and empty-handed it must have warned."""
         self.caplog.clear()
+        if "destination" in arguments:
+            Path(arguments["destination"]).mkdir(parents=True, exist_ok=True)
         try:
             return self.run(operator(task_id="t", **arguments))
         except Exception as error:  # noqa: BLE001 - a run is red whatever the error is
