@@ -154,7 +154,11 @@ def test_the_connection_leads_to_the_simulator(env, services):
 
     config = config_from(Connection.from_json(env["AIRFLOW_CONN_CCA_DEFAULT"], "cca_default"))
     served = simulator(arguments(services["simulator"]["command"][3:]))
-    assert (config.account, config.password, config.port) == (served.account, served.password, served.port)
+    assert (config.account, config.password.open(), config.port) == (
+        served.account,
+        served.password,
+        served.port,
+    )
     assert config.host in services
 
 
