@@ -34,7 +34,9 @@ def log_in(transport: Transport) -> Token:
     config = transport.config
     what = f"the login of {config.account}"
     with transport.deadline() as deadline:
-        deadline.within(config.answer_seconds, f"no whole answer within {config.answer_seconds:g} s (answer_timeout)")
+        deadline.within(
+            config.answer_seconds, f"no whole answer within {config.answer_seconds:g} s (answer_timeout)"
+        )
         answer = transport.send(
             "POST",
             f"{config.api_root}/v1/oauth/token",
