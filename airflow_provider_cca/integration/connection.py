@@ -34,14 +34,14 @@ def client_of(connection: Secret[Connection], attempts: int, mask: Callable[[Any
         mask(_extra(connection.open()))  # of a dict, what goes by the name of a secret
         config = config_from(connection.open())
     except InvalidConnection as error:
-        # Without the frames below, whose variables hold the password and the extra.
-        fault = error.with_traceback(None)
+        # Without the frames below, and those of its causes: their variables hold the password and the extra.
+        fault = str(error)
     else:
         mask(config.password.open())
         for password in _proxy_passwords(config):
             mask(password.open())
         return CcaClient(config, on_token=mask, attempts=attempts)
-    raise fault
+    raise InvalidConnection(fault)
 
 
 def _proxy_passwords(config: CcaConfig) -> list[Secret[str]]:
