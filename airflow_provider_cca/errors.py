@@ -11,9 +11,11 @@ CcaError
 │   ├── WrongChecksum           a body whose MD5 is not the listed one
 │   ├── LinkExpired             a download link that no longer works, though its file is still listed
 │   ├── TruncatedSnapshot       a site list that does not hold the rows it counts
-│   ├── StoreError              the object store failed
+│   ├── StoreError              the object store failed; after a write it is unknown whether that was done
+│   │   └── Changed               an object is no longer the one that was to be replaced
 │   └── NotLanded               what is to be read has not landed whole
 ├── StillProcessing           wait: the server is generating the report (412, or one of 403's meanings)
+│   └── NotYetListed            it lists no file of a date that is too young for that to be the answer
 ├── UsageError                fix the call or the connection
 │   ├── InvalidArgument         a report, partition, site, level … that cannot be asked for
 │   ├── InvalidConnection       a field of the connection that cannot be used
@@ -31,6 +33,7 @@ CcaError
 │   ├── DamagedArchive          a zip that cannot be read, or a member whose CRC is wrong
 │   ├── HostileArchive          a zip that holds more than is allowed, or a link
 │   └── UnsupportedArchive      a zip that is encrypted, or packed in a way that is not unpacked
+├── AlreadyExists             an object that was to be created is there: take another key, or adopt it
 ├── PartlyLanded              some files landed, the others failed: their errors are in `failures`
 ├── ExpiresSoon               files that vanish from the server within days have not landed: see `gaps`
 └── Closed                    the client was closed while it worked
@@ -142,6 +145,10 @@ class StoreError(TransientError):
     """The object store, or the local disk, refused to read or write."""
 
 
+class Changed(StoreError):
+    """Another task has written the object since it was read: read it again, then decide again."""
+
+
 class NotLanded(TransientError):
     """A partition, or a file of it, that is to be read from the store has not landed there whole."""
 
@@ -151,6 +158,10 @@ class StillProcessing(CcaError):
 
     retryable = True
     retry_after: float | None = None
+
+
+class NotYetListed(StillProcessing):
+    """The server lists no file of a partition that ended less than 48 hours ago: files may still come."""
 
 
 class UsageError(CcaError, ValueError):
@@ -223,6 +234,10 @@ class HostileArchive(PermanentError):
 
 class UnsupportedArchive(PermanentError):
     """A zip with a member that is encrypted, or packed by another method than deflate."""
+
+
+class AlreadyExists(CcaError):
+    """The object that was to be created is there, so nothing was written."""
 
 
 class PartlyLanded(CcaError):

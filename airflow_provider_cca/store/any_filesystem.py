@@ -1,143 +1,186 @@
-"""A folder of any fsspec filesystem."""
+"""A folder of any fsspec filesystem that has no store of its own here. Plain Python: no Airflow.
+
+Nothing is presumed of it: that a file grows under its name, so that it gets its name by a rename when it is
+complete; that it keeps earlier listings; and that it knows no conditions.
+"""
 
 from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from tempfile import NamedTemporaryFile
-from typing import IO
+from typing import Any
 
 from fsspec import AbstractFileSystem
 
-from airflow_provider_cca.store.object_meta import StoredObject, stored
-from airflow_provider_cca.store.object_store import PART_BYTES, READ_BYTES, TEMPORARY_SUFFIX, Store, Target
+from airflow_provider_cca.store.object_meta import ObjectMeta, from_listing
+from airflow_provider_cca.store.object_store import (
+    PART_BYTES,
+    READ_BYTES,
+    TEMPORARY_SUFFIX,
+    Store,
+    Target,
+    folder_of,
+    is_temporary,
+)
 
-_HAVE_FOLDERS = {"sftp", "ssh", "ftp", "smb", "hdfs", "webhdfs"}
+STALE_SECONDS = 600.0
+"""A writer that has written nothing for so long is dead: downloads that stall end within minutes."""
 
 
 class FsspecStore(Store):
-    """A folder of any fsspec filesystem."""
+    """A folder of any fsspec filesystem.
+
+    :param root: Its path in the filesystem.
+    """
 
     at_once = False
+    open_options: Mapping[str, Any] = {"block_size": PART_BYTES}
+    """What `open` is told so that it holds little of a file in memory."""
 
     def __init__(self, fs: AbstractFileSystem, root: str) -> None:
         super().__init__(root)
         self.fs = fs
 
-    def sizes(self, folder: str) -> dict[str, int]:
-        with self.translated("list", folder):
-            try:
-                entries = self.fs.ls(self.path(folder), detail=True, refresh=True)
-            except FileNotFoundError:
-                return {}
-        return {e["name"].rsplit("/", 1)[-1]: int(e["size"] or 0) for e in entries if e["type"] == "file"}
+    def list(self, folder: str) -> dict[str, ObjectMeta]:
+        return {
+            name: from_listing(entry)
+            for entry in self._entries(folder)
+            if entry["type"] == "file" and not is_temporary(name := entry["name"].rsplit("/", 1)[-1])
+        }
 
-    def sizes_below(self, folder: str) -> dict[str, dict[str, int]]:
+    def list_below(self, folder: str) -> dict[str, dict[str, ObjectMeta]]:
+        found: dict[str, dict[str, ObjectMeta]] = {}
         with self.translated("list", folder):
-            try:
-                entries = self.fs.find(self.path(folder), detail=True, refresh=True)
-            except FileNotFoundError:
-                return {}
-        found: dict[str, dict[str, int]] = {}
-        start = len(self.fs._strip_protocol(self.root).rstrip("/")) + 1
-        for path, entry in entries.items():
-            inside, _, name = path[start:].rpartition("/")
-            found.setdefault(inside, {})[name] = int(entry["size"] or 0)
-        return found
-
-    def objects_below(self, folder: str) -> dict[str, dict[str, StoredObject]]:
-        with self.translated("list", folder):
-            # Some keep earlier listings, with facts by which they would then read another object.
             self.fs.invalidate_cache()
             try:
-                entries = self.fs.find(self.path(folder), detail=True, refresh=True)
+                entries = self.fs.find(self._folder(folder), detail=True, refresh=True)
             except FileNotFoundError:
                 return {}
-        found: dict[str, dict[str, StoredObject]] = {}
         start = len(self.fs._strip_protocol(self.root).rstrip("/")) + 1
         for path, entry in entries.items():
             inside, _, name = path[start:].rpartition("/")
-            found.setdefault(inside, {})[name] = stored(entry)
+            if entry["type"] == "file" and not is_temporary(name):
+                found.setdefault(inside, {})[name] = from_listing(entry)
         return found
 
-    def read(self, key: str) -> bytes:
-        with self.translated("read", key):
-            return bytes(self.fs.cat_file(self.path(key)))
+    def _entries(self, folder: str) -> Iterable[dict[str, Any]]:
+        """What is directly in a folder, as it is now: some filesystems answer from earlier listings."""
+        with self.translated("list", folder):
+            self.fs.invalidate_cache()
+            try:
+                return [*self.fs.ls(self._folder(folder), detail=True, refresh=True)]
+            except FileNotFoundError:
+                return []
+
+    def _folder(self, folder: str) -> str:
+        return self.path(folder) if folder else self.root
+
+    def _head(self, key: str) -> ObjectMeta:
+        self.fs.invalidate_cache()
+        return from_listing(self.fs.info(self.path(key)))
+
+    def _read(self, key: str) -> tuple[bytes, ObjectMeta]:
+        meta = self._head(key)
+        return bytes(self.fs.cat_file(self.path(key))), meta
 
     def chunks(self, key: str) -> Iterator[bytes]:
         with (
             self.translated("read", key),
-            self.fs.open(self.path(key), "rb", block_size=PART_BYTES) as source,
+            self.fs.open(self.path(key), "rb", **self.open_options) as source,
         ):
             while chunk := source.read(READ_BYTES):
                 yield chunk
 
     @contextmanager
-    def writing(self, key: str, size: int) -> Iterator[Target]:
-        target = _Spool(self, key)
+    def writing(self, key: str, size: int, *, create: bool = False) -> Iterator[Target]:
+        with self.translated("write", key):
+            target = _Temporary(self, key, create)
         try:
             yield target
         finally:
             target.discard()
 
-    def put(self, key: str, fill: Callable[[str], object]) -> None:
-        """Let `fill` write a whole object. Where a file grows under its name, it gets its name when full."""
-        path = self.path(key)
-        if not _HAVE_FOLDERS & _protocols(self.fs):
-            # One request, or an upload that is completed at its end: nothing shows before.
-            fill(path)
+    def rename(self, temporary: str, key: str) -> None:
+        """Give a complete file the name of its key, in the place of what has it."""
+        self.fs.mv(temporary, self.path(key))
+
+    def rename_new(self, temporary: str, key: str) -> None:
+        """Give a complete file the name of its key; raises AlreadyExists when it is taken."""
+        self._must_not_exist(key)
+        self.rename(temporary, key)
+
+    def _copy(self, key: str, to: str, meta: ObjectMeta) -> None:
+        self._must_be(key, meta)
+        with self.writing(to, meta.size) as target:
+            for chunk in self.chunks(key):
+                target.write(chunk)
+            target.publish()
+
+    def _delete(self, key: str, meta: ObjectMeta) -> None:
+        self._must_be(key, meta)
+        self.fs.rm_file(self.path(key))
+
+    def sweep(self, folder: str, names: Iterable[str] = ()) -> None:
+        """Remove the temporary files of writers that were killed, which no listing names."""
+        old = [entry for entry in self._entries(folder) if is_temporary(entry["name"].rsplit("/", 1)[-1])]
+        if not old:
             return
-        folder, _, name = path.rpartition("/")
-        self.fs.makedirs(folder, exist_ok=True)
-        temporary = f"{folder}/.{name}.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}"
-        try:
-            fill(temporary)
-            self.fs.mv(temporary, path)
-        except BaseException:
-            with suppress(Exception):
-                self.fs.rm_file(temporary)
-            raise
+        with self.translated("write", folder), self.writing(f"{folder}/x", 0) as own:
+            now = own.modified() if isinstance(own, _Temporary) else 0.0
+        for entry in old:
+            if from_listing(entry).modified < now - STALE_SECONDS:
+                with suppress(Exception):
+                    self.fs.rm_file(entry["name"])
 
 
-class _Spool:
-    """An object on its way: in memory while it is small, then on a disk of ours until it is whole."""
+class _Temporary:
+    """A hidden sibling of its key, which it is renamed to when it is complete."""
 
-    def __init__(self, store: FsspecStore, key: str) -> None:
-        self._store, self._key = store, key
+    def __init__(self, store: FsspecStore, key: str, create: bool) -> None:
+        self._store, self._key, self._only_new = store, key, create
+        folder = store.path(folder_of(key)) if "/" in key else store.root
+        store.fs.makedirs(folder, exist_ok=True)
+        self._path = f"{folder}/.{secrets.token_hex(8)}{TEMPORARY_SUFFIX}"
         self._held = bytearray()
-        self._file: IO[bytes] | None = None
         self._size = 0
+        self._there = True
+        self._file = store.fs.open(self._path, "wb", **store.open_options)
 
     def write(self, chunk: bytes) -> None:
         self._size += len(chunk)
         with self._store.translated("write", self._key):
-            if self._file:
-                self._file.write(chunk)
-                return
             self._held += chunk
-            if len(self._held) > PART_BYTES:
-                self._file = NamedTemporaryFile(prefix="cca-")  # noqa: SIM115 - closed by discard
-                self._file.write(self._held)
-                self._held.clear()
+            if len(self._held) >= READ_BYTES:  # some wait for an answer to each
+                self._send()
 
-    def publish(self) -> StoredObject:
-        with self._store.translated("write", self._key):
-            fs, file = self._store.fs, self._file
-            if file:
-                file.flush()
-                self._store.put(self._key, lambda path: fs.put_file(file.name, path))
-            else:
-                self._store.put(self._key, lambda path: fs.pipe_file(path, bytes(self._held)))
-        return StoredObject(self._size, math.inf)  # by a clock that we do not know: no date is later
+    def publish(self) -> ObjectMeta:
+        store = self._store
+        with store.translated("write", self._key):
+            (store.rename_new if self._only_new else store.rename)(self.complete(), self._key)
+            self._there = False
+        return ObjectMeta(self._size, math.inf)  # by a clock that we do not know: no date is later
+
+    def complete(self) -> str:
+        """Write the rest of the temporary file and return its path."""
+        self._send()
+        self._file.close()
+        return self._path
+
+    def modified(self) -> float:
+        """Return the time of the store's own clock, in seconds since 1970."""
+        return from_listing(self._store.fs.info(self.complete())).modified
+
+    def _send(self) -> None:
+        if self._held:
+            self._file.write(bytes(self._held))
+            self._held.clear()
 
     def discard(self) -> None:
-        """Forget what was written. Never raises: something else may have gone wrong already."""
-        if self._file:
-            with suppress(OSError):
+        """Forget what was not published. Never raises: something else may have gone wrong already."""
+        if self._there:
+            with suppress(Exception):
                 self._file.close()
-
-
-def _protocols(fs: AbstractFileSystem) -> set[str]:
-    return {fs.protocol} if isinstance(fs.protocol, str) else set(fs.protocol)
+            with suppress(Exception):
+                self._store.fs.rm_file(self._path)

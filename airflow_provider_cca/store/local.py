@@ -1,95 +1,170 @@
-"""A folder on a local or mounted disk."""
+"""A folder on a local or mounted disk. Plain Python: no Airflow.
+
+What is no regular file, such as a FIFO or a device, is neither listed nor read: opening one can block.
+"""
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import secrets
+import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from airflow_provider_cca.store.any_filesystem import FsspecStore
-from airflow_provider_cca.store.object_meta import StoredObject
-from airflow_provider_cca.store.object_store import TEMPORARY_SUFFIX, Target
+from airflow_provider_cca.errors import DestinationUnusable
+from airflow_provider_cca.store.object_meta import ObjectMeta
+from airflow_provider_cca.store.object_store import (
+    READ_BYTES,
+    TEMPORARY_SUFFIX,
+    Capabilities,
+    Store,
+    Target,
+    folder_of,
+    is_temporary,
+)
+
+_NOT_SUPPORTED = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV}
+_NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
 
 
-class LocalStore(FsspecStore):
-    """A folder on a local or mounted disk."""
+class LocalStore(Store):
+    """A folder on a local or mounted disk.
 
-    at_once = True
+    :param root: An absolute path.
+    """
 
-    def sizes(self, folder: str) -> dict[str, int]:
+    def list(self, folder: str) -> dict[str, ObjectMeta]:
         with self.translated("list", folder):
-            objects, _ = _objects_in(self.path(folder))
-        return {name: one.size for name, one in objects.items()}
+            return _objects_in(self.path(folder))[0]
 
-    def sizes_below(self, folder: str) -> dict[str, dict[str, int]]:
-        return {
-            inside: {name: one.size for name, one in objects.items()}
-            for inside, objects in self.objects_below(folder).items()
-        }
-
-    def objects_below(self, folder: str) -> dict[str, dict[str, StoredObject]]:
-        found: dict[str, dict[str, StoredObject]] = {}
+    def list_below(self, folder: str) -> dict[str, dict[str, ObjectMeta]]:
+        found: dict[str, dict[str, ObjectMeta]] = {}
         to_see = [folder]
         with self.translated("list", folder):
             while to_see:
                 folder = to_see.pop()
                 objects, folders = _objects_in(self.path(folder))
-                to_see += [f"{folder}/{name}" for name in folders]
+                to_see += [f"{folder}/{name}" if folder else name for name in folders]
                 if objects:
                     found[folder] = objects
         return found
 
-    def read(self, key: str) -> bytes:
-        with self.translated("read", key), open(self.path(key), "rb") as file:  # noqa: PTH123 - twice as fast
-            return file.read()
+    def _head(self, key: str) -> ObjectMeta:
+        return _meta(_regular(self.path(key), os.stat(self.path(key))))  # noqa: PTH116 - twice as fast
+
+    def _read(self, key: str) -> tuple[bytes, ObjectMeta]:
+        with _opened(self.path(key)) as file:
+            return file.read(), _meta(os.fstat(file.fileno()))
+
+    def chunks(self, key: str) -> Iterator[bytes]:
+        with self.translated("read", key), _opened(self.path(key)) as file:
+            while chunk := file.read(READ_BYTES):
+                yield chunk
 
     @contextmanager
     def reading(self, key: str) -> Iterator[IO[bytes]]:
         # The file itself: who lands it anew puts another one in its place.
         with self.translated("read", key):
-            file = Path(self.path(key)).open("rb")  # noqa: SIM115 - closed below
+            file = _opened(self.path(key))
         with file:
             yield file
 
-    def sweep(self, folder: str, names: Iterable[str]) -> None:
-        for name in names:
-            if name.startswith(".") and name.endswith(TEMPORARY_SUFFIX):
-                with suppress(OSError):
-                    _remove_if_orphan(Path(self.path(folder), name))
-
     @contextmanager
-    def lock(self, folder: str) -> Iterator[None]:
-        with self.translated("write", folder):
-            path = Path(self.path(folder))
-            path.mkdir(parents=True, exist_ok=True)
-            fd = os.open(path, os.O_RDONLY)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(fd)
-
-    @contextmanager
-    def writing(self, key: str, size: int) -> Iterator[Target]:
+    def writing(self, key: str, size: int, *, create: bool = False) -> Iterator[Target]:
         with self.translated("write", key):
-            target = _Temporary(self, key)
+            target = _Temporary(self, key, create)
         try:
             yield target
         finally:
             target.discard()
 
+    def _copy(self, key: str, to: str, meta: ObjectMeta) -> None:
+        """Under its second name it is the same file, which deleting the first one leaves there."""
+        self._must_be(key, meta)
+        final = Path(self.path(to))
+        self.make_folder(final.parent)
+        try:
+            os.link(self.path(key), final)
+        except OSError as error:
+            if error.errno not in {*_NOT_SUPPORTED, errno.EEXIST}:
+                raise
+            with self.writing(to, meta.size) as target:
+                for chunk in self.chunks(key):
+                    target.write(chunk)
+                target.publish()
+        _sync(final.parent)
+
+    def _delete(self, key: str, meta: ObjectMeta) -> None:
+        self._must_be(key, meta)
+        path = Path(self.path(key))
+        path.unlink()
+        _sync(path.parent)
+
+    def _ask(self) -> Capabilities:
+        """A disk that knows neither links nor locks leaves nothing to hold two tasks apart."""
+        root = Path(self.root)
+        self.make_folder(root)
+        with self.writing(".capabilities", 0) as target:
+            links = isinstance(target, _Temporary) and target.can_be_linked()
+        fd = os.open(root, os.O_RDONLY)
+        try:
+            locks = _lock(fd)
+        finally:
+            os.close(fd)
+        return Capabilities(links or locks, links or locks, locks, locks)
+
+    def make_folder(self, folder: Path) -> None:
+        """Make a folder so that it survives a power cut.
+
+        Raises DestinationUnusable when not even the parent of the destination is there: it may be mistyped.
+        """
+        if folder.is_dir():
+            return
+        root = Path(self.root)
+        if folder == root and not folder.parent.is_dir():
+            raise DestinationUnusable(
+                f"the folder {self.root} does not exist, nor does {root.parent}: check the destination, or "
+                "make the folder"
+            )
+        if folder != root:
+            self.make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        _sync(folder.parent)
+
+    def sweep(self, folder: str, names: Iterable[str] = ()) -> None:
+        """Remove what killed writers left in a folder. It is no object, so that no listing names it."""
+        path = self.path(folder)
+        with suppress(OSError), os.scandir(path) as entries:
+            found = [entry.name for entry in entries]
+            for name in found:
+                if is_temporary(name):
+                    with suppress(OSError):
+                        _remove_if_orphan(Path(path, name))
+
+    @contextmanager
+    def lock(self, folder: str) -> Iterator[None]:
+        with self.translated("write", folder):
+            path = Path(self.path(folder))
+            self.make_folder(path)
+            fd = os.open(path, os.O_RDONLY)
+        try:
+            _lock(fd)
+            yield
+        finally:
+            os.close(fd)
+
 
 class _Temporary:
     """A hidden sibling of its key, locked while its writer lives, so that orphans can be told."""
 
-    def __init__(self, store: LocalStore, key: str) -> None:
-        self._store, self._key = store, key
+    def __init__(self, store: LocalStore, key: str, create: bool) -> None:
+        self._store, self._key, self._only_new = store, key, create
         self._final = Path(store.path(key))
-        self._final.parent.mkdir(parents=True, exist_ok=True)
+        store.make_folder(self._final.parent)
         self._create()
         # Between its creation and its lock another landing may have taken it for an orphan.
         while not os.fstat(self._fd).st_nlink:
@@ -97,9 +172,10 @@ class _Temporary:
             self._create()
 
     def _create(self) -> None:
-        self._path = self._final.with_name(f".{self._final.name}.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
-        self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
-        fcntl.flock(self._fd, fcntl.LOCK_EX)
+        # Short: the name of the object may be as long as names can be.
+        self._path = self._final.with_name(f".{secrets.token_hex(8)}{TEMPORARY_SUFFIX}")
+        self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        _lock(self._fd)
 
     def write(self, chunk: bytes) -> None:
         with self._store.translated("write", self._key):
@@ -107,11 +183,40 @@ class _Temporary:
             while rest:
                 rest = rest[os.write(self._fd, rest) :]
 
-    def publish(self) -> StoredObject:
+    def publish(self) -> ObjectMeta:
         with self._store.translated("write", self._key):
             os.fsync(self._fd)
-            self._path.replace(self._final)
-            return _facts(os.fstat(self._fd))
+            if self._only_new:
+                self._publish_new()
+            else:
+                self._path.replace(self._final)
+            _sync(self._final.parent)  # else a power cut may take the name, which we have said is there
+            return _meta(os.fstat(self._fd))
+
+    def _publish_new(self) -> None:
+        try:
+            os.link(self._path, self._final)
+        except FileExistsError as error:
+            raise self._store._exists(self._key) from error
+        except OSError as error:
+            if error.errno not in _NOT_SUPPORTED:
+                raise
+            with self._store.lock(folder_of(self._key)):
+                if os.path.lexists(self._final):
+                    raise self._store._exists(self._key) from error
+                self._path.replace(self._final)
+
+    def can_be_linked(self) -> bool:
+        """Return whether this disk gives a file a second name."""
+        second = self._path.with_name(f".{secrets.token_hex(8)}{TEMPORARY_SUFFIX}")
+        try:
+            os.link(self._path, second)
+        except OSError as error:
+            if error.errno not in _NOT_SUPPORTED:
+                raise
+            return False
+        second.unlink()
+        return True
 
     def discard(self) -> None:
         """Forget what was not published. Never raises: something else went wrong already."""
@@ -120,26 +225,71 @@ class _Temporary:
         os.close(self._fd)
 
 
-def _objects_in(folder: str) -> tuple[dict[str, StoredObject], list[str]]:
-    """The files in a folder, and its folders; nothing when there is no such folder."""
-    objects: dict[str, StoredObject] = {}
+def _objects_in(folder: str) -> tuple[dict[str, ObjectMeta], list[str]]:
+    """The regular files in a folder, without what is being written, and its folders; nothing when there is no
+    such folder."""
+    objects: dict[str, ObjectMeta] = {}
     folders: list[str] = []
     with suppress(FileNotFoundError), os.scandir(folder) as entries:
         for entry in entries:
             if entry.is_dir():
                 folders.append(entry.name)
-            else:
+            elif entry.is_file() and not is_temporary(entry.name):
                 with suppress(FileNotFoundError):  # replaced or removed by another landing meanwhile
-                    objects[entry.name] = _facts(entry.stat())
+                    objects[entry.name] = _meta(entry.stat())
     return objects, folders
 
 
-def _facts(of: os.stat_result) -> StoredObject:
-    return StoredObject(of.st_size, of.st_mtime, etag=f"{of.st_ino}-{of.st_mtime_ns}")
+def _opened(path: str) -> IO[bytes]:
+    """Open a regular file for reading; raises OSError for anything else, without waiting for its writer."""
+    _regular(path, os.stat(path))  # noqa: PTH116
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # it may be another one by now
+    try:
+        _regular(path, os.fstat(fd))
+    except BaseException:
+        os.close(fd)
+        raise
+    return os.fdopen(fd, "rb")
+
+
+def _regular(path: str, found: os.stat_result) -> os.stat_result:
+    if stat.S_ISDIR(found.st_mode):
+        raise IsADirectoryError(errno.EISDIR, "is a folder", path)
+    if not stat.S_ISREG(found.st_mode):
+        raise FileNotFoundError(errno.ENOENT, "is no regular file, so it counts as none", path)
+    return found
+
+
+def _meta(found: os.stat_result) -> ObjectMeta:
+    etag = f"{found.st_ino}-{found.st_mtime_ns}-{found.st_size}"
+    return ObjectMeta(found.st_size, found.st_mtime, etag=etag)
+
+
+def _lock(fd: int) -> bool:
+    """Wait for the lock on an open file or folder; False where the disk knows no locks."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        return False
+    return True
+
+
+def _sync(folder: Path) -> None:
+    """Wait until the names in a folder are on the disk."""
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    except OSError as error:
+        if error.errno not in {errno.EINVAL, errno.ENOTSUP, errno.EBADF}:  # mounted ones that cannot
+            raise
+    finally:
+        os.close(fd)
 
 
 def _remove_if_orphan(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY)
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""What a store's own listing tells of an object: each store says it in other words. Plain Python: no I/O."""
+"""What a store's listing tells of an object: each store says it in other words. Plain Python: no I/O."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from typing import Any, NamedTuple
 
 _HEX = re.compile(r"[0-9a-f]{32}")
 _TIMES = ("LastModified", "last_modified", "mtime", "updated", "modified", "created")
+_VERSIONS = ("generation", "ETag", "etag")
 
 
-class StoredObject(NamedTuple):
-    """One object, as it was listed.
+class ObjectMeta(NamedTuple):
+    """What is known of one object without reading it.
 
     :param size: Bytes.
     :param modified: Seconds since 1970 by the store's own clock; 0 when it does not say.
     :param md5: 32 lower-case hex digits, when the listing gives what may be the MD5: of S3's ETag it is for
         objects that were put in one request and are not encrypted with a key of KMS.
-    :param etag: What changes when the object is written: S3's ETag as it came, without its quotes, whether it
-        is an MD5 or not, or a local file's number and time; "" elsewhere.
+    :param etag: The version that conditions compare, which changes with every write: the ETag of S3 and Azure
+        without its quotes, Google's generation, a local file's inode, time and size; "" elsewhere.
     """
 
     size: int
@@ -28,21 +29,42 @@ class StoredObject(NamedTuple):
     md5: str | None = None
     etag: str = ""
 
+    def is_same(self, other: ObjectMeta | None) -> bool:
+        """Return whether nobody has written the object between the two."""
+        if other is None:
+            return False
+        if self.etag and other.etag:
+            return self.etag == other.etag
+        return (self.size, self.modified) == (other.size, other.modified)
+
+    def has_content(self, md5: str | None, size: int) -> bool:
+        """Return whether the listing proves this content; False when it does not tell."""
+        return md5 is not None and (self.md5, self.size) == (md5, size)
+
     def is_doubtful(self, md5: str, written: float) -> bool:
-        """Whether only its content can tell that it still has this MD5.
+        """Return whether the listing does not prove this MD5, so that the object has to be read.
 
         :param written: When a manifest vouched for it, in seconds since 1970.
         """
         return self.md5 != md5 and (self.md5 is not None or self.modified > written)
 
-    def may_differ(self, md5: str, seen: StoredObject) -> bool:
-        """Whether only its content can tell that it still has this MD5, which it had when it was `seen`."""
+    def may_differ(self, md5: str, seen: ObjectMeta) -> bool:
+        """Return whether an object that had this MD5 when it was `seen` has to be read again."""
         return self.etag != seen.etag if seen.etag else self.is_doubtful(md5, seen.modified)
 
 
-def stored(entry: Mapping[str, Any]) -> StoredObject:
-    """From an entry of fsspec's `find` or `ls` with details."""
-    return StoredObject(int(entry["size"] or 0), _modified(entry), _md5(entry), _etag(entry))
+def from_listing(entry: Mapping[str, Any]) -> ObjectMeta:
+    """Return what an entry of fsspec's `find` or `ls` with details, or an answer of boto3, says."""
+    return ObjectMeta(int(entry["size"] or 0), _modified(entry), _md5(entry), _version(entry))
+
+
+def md5_of_base64(digest: object) -> str | None:
+    """Return an MD5 that is given in base64 or as 16 bytes as 32 hex digits; None when it is none."""
+    try:
+        raw = b64decode(digest, validate=True) if isinstance(digest, str) else bytes(digest or b"")  # type: ignore[call-overload]
+    except (TypeError, ValueError):
+        return None
+    return raw.hex() if len(raw) == 16 else None
 
 
 def _modified(entry: Mapping[str, Any]) -> float:
@@ -55,19 +77,21 @@ def _modified(entry: Mapping[str, Any]) -> float:
         return 0.0
 
 
-def _etag(entry: Mapping[str, Any]) -> str:
-    return str(entry.get("ETag") or "").strip('"')
+def _version(entry: Mapping[str, Any]) -> str:
+    return next((str(entry[name]).strip('"') for name in _VERSIONS if entry.get(name)), "")
 
 
 def _md5(entry: Mapping[str, Any]) -> str | None:
     """S3's ETag, Google's md5Hash, or Azure's content_md5."""
-    etag = _etag(entry).lower()
+    etag = str(entry.get("ETag") or "").strip('"').lower()
     if _HEX.fullmatch(etag):
         return etag
     settings = entry.get("content_settings")
-    digest = entry.get("md5Hash") or (settings.get("content_md5") if isinstance(settings, Mapping) else None)
-    try:
-        raw = b64decode(digest, validate=True) if isinstance(digest, str) else bytes(digest or b"")
-    except (TypeError, ValueError):
-        return None
-    return raw.hex() if len(raw) == 16 else None
+    return md5_of_base64(
+        entry.get("md5Hash") or (settings.get("content_md5") if isinstance(settings, Mapping) else None)
+    )
+
+
+# Names from before; they go with their last caller.
+StoredObject = ObjectMeta
+stored = from_listing

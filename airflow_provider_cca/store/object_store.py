@@ -1,4 +1,4 @@
-"""An object store, or a local folder, in which a name appears only when its content is whole.
+"""An object store, or a local folder, in which a name appears only when its content is complete.
 
 Plain Python: no Airflow, no HTTP. Writing goes
 
@@ -7,22 +7,34 @@ Plain Python: no Airflow, no HTTP. Writing goes
         target.publish()         # the one moment at which the key changes
 
 and leaving the block without `publish` leaves the key as it was. How that is held depends on the store:
-a hidden sibling and a rename locally; parts of an upload that nobody sees on S3 (`s3`); everywhere
-else one request at the end, as many stores let unfinished objects be seen.
+a hidden sibling and a rename on disks and over SFTP; parts of an upload that nobody sees elsewhere.
+
+Who else writes there is kept apart by conditions: `writing(…, create=True)`, `put_if_unchanged` and `retire`.
+What of this the store does in one step, `capabilities` asks it; the rest is looked at first, then done, which
+two tasks can do at the same time.
+
+No call is tried again here. A StoreError says that the store failed, after a write also that it is unknown
+whether it was done: the caller reads again what is there. DestinationUnusable is not worth another try.
 """
 
 from __future__ import annotations
 
-import errno
 import hashlib
+import logging
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from tempfile import TemporaryFile
-from typing import IO, Any, Protocol
+from threading import Lock
+from typing import IO, NamedTuple, Protocol
 
-from airflow_provider_cca.errors import CcaError, DestinationUnusable, StoreError
-from airflow_provider_cca.store.object_meta import StoredObject
+from airflow_provider_cca.errors import AlreadyExists, CcaError, Changed, DestinationUnusable, StoreError
+from airflow_provider_cca.store.object_meta import ObjectMeta
+from airflow_provider_cca.store.refusals import hint_for, is_absent, is_condition_failed
+
+__all__ = ["PART_BYTES", "READ_BYTES", "TEMPORARY_SUFFIX", "Capabilities", "Store", "Target", "is_absent"]
+
+log = logging.getLogger(__name__)
 
 PART_BYTES = 5 * 1024 * 1024
 """So much of each file is held in memory at a time; the smallest part that S3 takes."""
@@ -31,14 +43,27 @@ READ_BYTES = 1024 * 1024
 
 TEMPORARY_SUFFIX = ".part"
 
-_FINAL = {
-    *("NoCredentialsError", "PartialCredentialsError", "TokenRetrievalError", "ParamValidationError"),
-    *("NoSuchBucket", "NoSuchKey", "AccessDenied", "AllAccessDisabled", "InvalidBucketName"),
-    *("InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "ExpiredToken", "MethodNotAllowed"),
-}
-"""Classes and codes of S3's errors that no repetition cures."""
 
-_NOT_USABLE = (PermissionError, FileNotFoundError, NotADirectoryError, IsADirectoryError)
+class Capabilities(NamedTuple):
+    """What a store does in one step, so that two tasks cannot come between.
+
+    :param create: Write an object that must not be there.
+    :param create_in_parts: The same for one that is larger than PART_BYTES.
+    :param put_if_unchanged: Replace an object that must be as it was read.
+    :param retire: Copy and delete an object that must be as it was listed.
+    """
+
+    create: bool
+    create_in_parts: bool
+    put_if_unchanged: bool
+    retire: bool
+
+
+ALL = Capabilities(create=True, create_in_parts=True, put_if_unchanged=True, retire=True)
+NONE = Capabilities(create=False, create_in_parts=False, put_if_unchanged=False, retire=False)
+
+_asked: dict[Hashable, Capabilities] = {}
+_asking = Lock()
 
 
 class Target(Protocol):
@@ -46,10 +71,11 @@ class Target(Protocol):
 
     def write(self, chunk: bytes) -> None: ...
 
-    def publish(self) -> StoredObject:
+    def publish(self) -> ObjectMeta:
         """Make what was written visible under its key, at once and as a whole.
 
-        Returns what listings will say of it, as long as nobody writes over it.
+        Returns what listings will say of it, as long as nobody writes over it. Raises AlreadyExists when it
+        was to be created and its key is taken.
         """
 
 
@@ -69,37 +95,86 @@ class Store(ABC):
         return f"{self.root}/{key}"
 
     @abstractmethod
-    def sizes(self, folder: str) -> dict[str, int]:
-        """Name -> bytes of the objects in a folder; empty when there is no such folder."""
+    def list(self, folder: str) -> dict[str, ObjectMeta]:
+        """List the objects directly in a folder by name, as they are now; {} when there is no such folder."""
 
     @abstractmethod
-    def sizes_below(self, folder: str) -> dict[str, dict[str, int]]:
-        """Folder, relative to the destination -> name -> bytes, of all below a folder, by one listing."""
-
-    @abstractmethod
-    def objects_below(self, folder: str) -> dict[str, dict[str, StoredObject]]:
-        """The same, with all that the listing tells of each object."""
-
-    @abstractmethod
-    def read(self, key: str) -> bytes:
-        """A small object."""
-
-    def present(self, key: str) -> tuple[bytes, StoredObject] | None:
-        """A small object, with what `replace` tells it by; None when there is none."""
-        try:
-            content = self.read(key)
-        except DestinationUnusable as error:
-            if is_absent(error.__cause__):
-                return None
-            raise
-        return content, StoredObject(len(content))
+    def list_below(self, folder: str) -> dict[str, dict[str, ObjectMeta]]:
+        """List all objects below a folder, as they are now: folder, relative to the root -> name -> meta."""
 
     @abstractmethod
     def chunks(self, key: str) -> Iterator[bytes]:
-        """An object from its beginning to its end, in pieces of at most READ_BYTES."""
+        """Yield an object from its beginning to its end, in pieces of at most READ_BYTES."""
+
+    @abstractmethod
+    def writing(self, key: str, size: int, *, create: bool = False) -> AbstractContextManager[Target]:
+        """Write one object of about `size` bytes; it becomes visible by `publish` alone.
+
+        :param create: It must not be there: else `publish` raises AlreadyExists. Otherwise it is replaced.
+        """
+
+    @abstractmethod
+    def _head(self, key: str) -> ObjectMeta:
+        """What is known of an object; raises the store's own error when there is none."""
+
+    @abstractmethod
+    def _read(self, key: str) -> tuple[bytes, ObjectMeta]:
+        """A small object; raises the store's own error when there is none."""
+
+    @abstractmethod
+    def _copy(self, key: str, to: str, meta: ObjectMeta) -> None:
+        """Copy an object; raises Changed, or the store's own error, when it is no longer `meta`."""
+
+    @abstractmethod
+    def _delete(self, key: str, meta: ObjectMeta) -> None:
+        """Delete an object; raises Changed, or the store's own error, when it is no longer `meta`."""
+
+    def _ask(self) -> Capabilities:
+        """Ask the store what it does in one step."""
+        return NONE
+
+    def _server(self) -> Hashable:
+        """What decides about capabilities: destinations with the same are asked once."""
+        return (type(self), self.root)
+
+    def capabilities(self) -> Capabilities:
+        """Return what this store does in one step; it is asked once a process, when this is first called."""
+        with _asking:
+            server = self._server()
+            if server not in _asked:
+                with self.translated("write", ""):
+                    _asked[server] = self._ask()
+                if lacks := [name for name, can in _asked[server]._asdict().items() if not can]:
+                    log.warning(
+                        "The store at %s takes no conditions for %s: do not let two tasks write the same "
+                        "partition at the same time there",
+                        self.root,
+                        ", ".join(lacks),
+                    )
+            return _asked[server]
+
+    def head(self, key: str) -> ObjectMeta | None:
+        """Return what is known of an object; None when there is none."""
+        with self.translated("look at", key):
+            try:
+                return self._head(key)
+            except Exception as error:
+                if is_absent(error):
+                    return None
+                raise
+
+    def get(self, key: str) -> tuple[bytes, ObjectMeta] | None:
+        """Return a small object with the meta that conditions take; None when there is none."""
+        with self.translated("read", key):
+            try:
+                return self._read(key)
+            except Exception as error:
+                if is_absent(error):
+                    return None
+                raise
 
     def md5(self, key: str) -> str:
-        """Read an object and give its MD5 as 32 hex digits."""
+        """Read an object and return its MD5 as 32 hex digits."""
         digest = hashlib.md5(usedforsecurity=False)
         for chunk in self.chunks(key):
             digest.update(chunk)
@@ -107,7 +182,7 @@ class Store(ABC):
 
     @contextmanager
     def reading(self, key: str) -> Iterator[IO[bytes]]:
-        """An object as a file that can be read anywhere and never changes: here a copy on a disk of ours."""
+        """Open an object as a file that can be read anywhere and never changes: here a copy of it."""
         with self.translated("read", key):
             file = TemporaryFile(prefix="cca-")  # noqa: SIM115 - closed below
             for chunk in self.chunks(key):
@@ -116,29 +191,75 @@ class Store(ABC):
         with file:
             yield file
 
-    @abstractmethod
-    def writing(self, key: str, size: int) -> AbstractContextManager[Target]:
-        """Write one object of about `size` bytes; it becomes visible by `publish` alone."""
-
-    def write(self, key: str, content: bytes) -> None:
-        """A small object, at once and as a whole."""
-        with self.writing(key, len(content)) as target:
+    def write(self, key: str, content: bytes, *, create: bool = False) -> ObjectMeta:
+        """Write a small object, at once and as a whole."""
+        with self.writing(key, len(content), create=create) as target:
             target.write(content)
-            target.publish()
+            return target.publish()
 
-    def replace(self, key: str, content: bytes, before: StoredObject | None) -> None:
-        """Write a small object that was `before`, or was not there.
+    def put_if_unchanged(self, key: str, content: bytes, before: ObjectMeta | None) -> ObjectMeta:
+        """Replace a small object that is still `before`; None: it must not be there.
 
-        Raises StoreError when somebody else has written it since, where the store can tell.
+        Raises Changed when it is another one by now.
         """
-        self.write(key, content)
+        if before is None:
+            try:
+                return self.write(key, content, create=True)
+            except AlreadyExists as error:
+                raise self._changed(key) from error
+        with self.lock(folder_of(key)):
+            self._must_be(key, before)
+            return self.write(key, content)
 
-    def sweep(self, folder: str, names: Iterable[str]) -> None:  # noqa: B027 - most have nothing to sweep
-        """Remove what killed writers left among the names in a folder. Object stores show no such thing."""
+    def retire(self, key: str, to: str, meta: ObjectMeta) -> bool:
+        """Move an object out of the way, if it is still the one that was listed as `meta`.
+
+        It is copied to `to`, unless that has this size and MD5 already, and then deleted.
+
+        :param meta: As it was listed; with the MD5 that a manifest states where the listing tells none.
+        :return: False when it is another object by now, is gone, or may not be deleted.
+        """
+        try:
+            with self.lock(folder_of(key)):
+                if not self._has_copy(to, meta):
+                    with self.translated("copy", key):
+                        self._copy(key, to, meta)
+                with self.translated("delete", key):
+                    self._delete(key, meta)
+        except Changed:
+            return False
+        except DestinationUnusable as error:
+            if not is_absent(error.__cause__):
+                log.warning("The superseded %s stays where it is: %s", self.path(key), error)
+            return False
+        return True
+
+    def _has_copy(self, key: str, meta: ObjectMeta) -> bool:
+        copy = self.head(key)
+        if copy is None or meta.md5 is None or copy.size != meta.size:
+            return False
+        return (copy.md5 or self.md5(key)) == meta.md5
+
+    def _must_be(self, key: str, before: ObjectMeta) -> None:
+        if not before.is_same(self.head(key)):
+            raise self._changed(key)
+
+    def _must_not_exist(self, key: str) -> None:
+        if self.head(key) is not None:
+            raise self._exists(key)
+
+    def _changed(self, key: str) -> Changed:
+        return Changed(f"{self.path(key)} was written by another task meanwhile: it has to be read again")
+
+    def _exists(self, key: str) -> AlreadyExists:
+        return AlreadyExists(f"{self.path(key)} exists already, and only a new object was to be written")
 
     def lock(self, folder: str) -> AbstractContextManager[None]:
-        """Keep other landings from writing the folder's manifest meanwhile; object stores have no locks."""
+        """Keep other tasks from replacing objects of a folder meanwhile; object stores have no locks."""
         return nullcontext()
+
+    def sweep(self, folder: str, names: Iterable[str] = ()) -> None:  # noqa: B027 - most have nothing to sweep
+        """Remove what killed writers left among the names in a folder. Object stores show no such thing."""
 
     @contextmanager
     def translated(self, verb: str, key: str) -> Iterator[None]:
@@ -148,28 +269,53 @@ class Store(ABC):
         except CcaError:
             raise
         except Exception as error:
+            if is_condition_failed(error):
+                raise self._changed(key) from error
             text = " ".join(f"{type(error).__name__}: {error}".split())
             where = f"cannot {verb} {self.path(key)} ({text[:300]})"
-            if isinstance(error, _NOT_USABLE) or _is_final(error):
-                raise DestinationUnusable(
-                    f"{where}: check that the destination exists and that this worker may write there"
-                ) from error
+            if hint := hint_for(error):
+                raise DestinationUnusable(f"{where}: {hint}") from error
             raise StoreError(f"{where}: the store failed") from error
 
+    # What the landing before conditions needs; it goes with its last caller.
 
-def is_absent(cause: BaseException | None) -> bool:
-    """Whether the store answered that there is no such object."""
-    return isinstance(cause, FileNotFoundError) or _code(cause) == "NoSuchKey"
+    def sizes(self, folder: str) -> dict[str, int]:
+        """Name -> bytes of the objects in a folder; empty when there is no such folder."""
+        return {name: one.size for name, one in self.list(folder).items()}
+
+    def sizes_below(self, folder: str) -> dict[str, dict[str, int]]:
+        """Folder, relative to the destination -> name -> bytes, of all below a folder, by one listing."""
+        return {
+            inside: {name: one.size for name, one in objects.items()}
+            for inside, objects in self.list_below(folder).items()
+        }
+
+    def objects_below(self, folder: str) -> dict[str, dict[str, ObjectMeta]]:
+        """The same, with all that the listing tells of each object."""
+        return self.list_below(folder)
+
+    def read(self, key: str) -> bytes:
+        """A small object."""
+        with self.translated("read", key):
+            return self._read(key)[0]
+
+    def present(self, key: str) -> tuple[bytes, ObjectMeta] | None:
+        """A small object, with what `replace` tells it by; None when there is none."""
+        return self.get(key)
+
+    def replace(self, key: str, content: bytes, before: ObjectMeta | None) -> None:
+        """Write a small object that was `before`, or was not there.
+
+        Raises StoreError when somebody else has written it since, where the store can tell.
+        """
+        self.write(key, content)
 
 
-def _is_final(error: Exception) -> bool:
-    """Whether trying again cannot help: a read-only disk, or credentials that the store does not take."""
-    if isinstance(error, OSError) and error.errno in {errno.EROFS, errno.EACCES, errno.EPERM}:
-        return True
-    return bool({type(error).__name__, _code(error)} & _FINAL)
+def folder_of(key: str) -> str:
+    """Return the folder that a key is in; "" for the root."""
+    return key.rpartition("/")[0]
 
 
-def _code(error: BaseException | None) -> Any:
-    """What S3 called the error."""
-    answer = getattr(error, "response", None)  # of boto3
-    return answer.get("Error", {}).get("Code") if isinstance(answer, dict) else None
+def is_temporary(name: str) -> bool:
+    """Return whether a name is that of a file which is being written."""
+    return name.startswith(".") and name.endswith(TEMPORARY_SUFFIX)

@@ -1,37 +1,23 @@
-"""An S3 bucket as a store, through a boto3 client. Plain Python: no Airflow, no HTTP of its own.
-
-A small object is one PUT. A larger one goes up in parts while it comes in: no listing shows them, and
-nothing is under the key before the upload is completed. One thread writes one object at a time; the client
-is shared by all.
-"""
+"""An S3 bucket as a store, through a boto3 client. Plain Python: no Airflow, no HTTP of its own."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
-from airflow_provider_cca.errors import DestinationUnusable, StoreError
-from airflow_provider_cca.store.object_meta import StoredObject, stored
-from airflow_provider_cca.store.object_store import PART_BYTES, READ_BYTES, Store, Target, is_absent
+from airflow_provider_cca.store.bucket import BucketStore, Parts
+from airflow_provider_cca.store.object_meta import ObjectMeta, from_listing
+from airflow_provider_cca.store.object_store import READ_BYTES
+from airflow_provider_cca.store.refusals import is_condition_failed
 
-MAX_PARTS = 9_000
-"""Fewer than the 10,000 that S3 allows one upload."""
-
-PARTS_OF_A_SIZE = 100
-"""After so many parts the next may be twice as large, up to what the object's size calls for."""
+COPY_BYTES = 1 << 30
+"""The part of a large object that is copied by one request, of which S3 allows up to 5 GiB."""
 
 
-_CHANGED = {"PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey", "412", "409"}
-_NO_CONDITIONS = {
-    *("NotImplemented", "501", "InvalidArgument", "InvalidRequest", "400", "MethodNotAllowed", "405"),
-}
-"""What is said by stores that cannot write on a condition; others pass over it. What else is wrong with the
-request is wrong without the condition too, and is said again."""
-
-
-class S3Store(Store):
+class S3Store(BucketStore):
     """A prefix of a bucket.
 
     :param client: boto3's, for S3.
@@ -41,127 +27,129 @@ class S3Store(Store):
     def __init__(self, client: Any, root: str) -> None:
         super().__init__(root)
         self.client = client
-        self.bucket, _, prefix = self.root.partition("/")
-        self._start = f"{prefix}/" if prefix else ""
 
     def name(self, key: str) -> dict[str, str]:
         """Bucket and key, as the calls of S3 want them."""
         return {"Bucket": self.bucket, "Key": f"{self._start}{key}"}
 
-    def sizes(self, folder: str) -> dict[str, int]:
-        entries = self._objects(folder, Delimiter="/")
-        return {name: int(entry["Size"]) for inside, name, entry in entries if inside == folder}
+    def _server(self) -> Hashable:
+        return (type(self), self.client.meta.endpoint_url, self.bucket)
 
-    def sizes_below(self, folder: str) -> dict[str, dict[str, int]]:
-        found: dict[str, dict[str, int]] = {}
-        for inside, name, entry in self._objects(folder):
-            found.setdefault(inside, {})[name] = int(entry["Size"])
-        return found
+    def _objects(self, prefix: str, *, recursive: bool) -> Iterator[tuple[str, ObjectMeta]]:
+        options = {} if recursive else {"Delimiter": "/"}
+        pages = self.client.get_paginator("list_objects_v2")
+        for page in pages.paginate(Bucket=self.bucket, Prefix=prefix, **options):
+            for entry in page.get("Contents", ()):
+                yield entry["Key"], from_listing({**entry, "size": entry["Size"]})
 
-    def objects_below(self, folder: str) -> dict[str, dict[str, StoredObject]]:
-        found: dict[str, dict[str, StoredObject]] = {}
-        for inside, name, entry in self._objects(folder):
-            found.setdefault(inside, {})[name] = stored({**entry, "size": entry["Size"]})
-        return found
+    def _head(self, key: str) -> ObjectMeta:
+        answer = self.client.head_object(**self.name(key))
+        return from_listing({**answer, "size": answer["ContentLength"]})
 
-    def read(self, key: str) -> bytes:
-        with self.translated("read", key):
-            return bytes(self.client.get_object(**self.name(key))["Body"].read())
-
-    def present(self, key: str) -> tuple[bytes, StoredObject] | None:
-        try:
-            with self.translated("read", key):
-                answer = self.client.get_object(**self.name(key))
-                content = bytes(answer["Body"].read())
-        except DestinationUnusable as error:
-            if is_absent(error.__cause__):
-                return None
-            raise
-        return content, stored({**answer, "size": len(content)})
+    def _read(self, key: str) -> tuple[bytes, ObjectMeta]:
+        answer = self.client.get_object(**self.name(key))
+        content = bytes(answer["Body"].read())
+        return content, from_listing({**answer, "size": len(content)})
 
     def chunks(self, key: str) -> Iterator[bytes]:
         with self.translated("read", key):
             yield from self.client.get_object(**self.name(key))["Body"].iter_chunks(READ_BYTES)
 
-    @contextmanager
-    def writing(self, key: str, size: int) -> Iterator[Target]:
-        upload = _Upload(self, key, max(PART_BYTES, size // MAX_PARTS))
+    def _put(
+        self, key: str, content: bytes, *, create: bool = False, before: ObjectMeta | None = None
+    ) -> ObjectMeta:
+        put = partial(self.client.put_object, **self.name(key), Body=content)
+        if before:
+            return _written(self._if_match(key, put, "IfMatch", before.etag), len(content))
+        return _written(put(**({"IfNoneMatch": "*"} if create else {})), len(content))
+
+    def _begin(self, key: str, *, create: bool) -> Parts:
+        return _MultipartUpload(self.client, self.name(key), create)
+
+    def _copy_if(self, key: str, to: str, meta: ObjectMeta, *, conditional: bool) -> None:
+        if meta.size > COPY_BYTES:
+            self._copy_in_parts(key, to, meta, conditional=conditional)
+            return
+        # An object may be copied to itself, as to find out about the condition, only if something changes.
+        copy = partial(
+            self.client.copy_object,
+            **self.name(to),
+            CopySource=self.name(key),
+            MetadataDirective="REPLACE",
+        )
+        self._if_match(key, copy, "CopySourceIfMatch", meta.etag) if conditional else copy()
+
+    def _copy_in_parts(self, key: str, to: str, meta: ObjectMeta, *, conditional: bool) -> None:
+        upload = _MultipartUpload(self.client, self.name(to), create=False)
         try:
-            yield upload
+            for start in range(0, meta.size, COPY_BYTES):
+                copy = partial(
+                    upload.copy, self.name(key), f"bytes={start}-{min(start + COPY_BYTES, meta.size) - 1}"
+                )
+                self._if_match(key, copy, "CopySourceIfMatch", meta.etag) if conditional else copy()
+            upload.complete(b"")
         finally:
-            upload.discard()
+            upload.abort()
 
-    def replace(self, key: str, content: bytes, before: StoredObject | None) -> None:
-        condition = {} if before else {"IfNoneMatch": "*"}
-        if before and before.etag:
-            condition = {"IfMatch": before.etag}  # Ceph wants it unquoted
-        with self.translated("write", key):
+    def _delete_if(self, key: str, meta: ObjectMeta, *, conditional: bool) -> None:
+        delete = partial(self.client.delete_object, **self.name(key))
+        self._if_match(key, delete, "IfMatch", meta.etag) if conditional else delete()
+
+    def _if_match(self, key: str, call: Callable[..., Any], condition: str, etag: str) -> Any:
+        """Make a call on the condition that the object has this ETag; raises Changed when it has another.
+
+        Ceph compares the tag with what stands between the quotes of an ETag, others may want the quotes.
+        """
+        for tag in (etag, f'"{etag}"'):
             try:
-                self.client.put_object(**self.name(key), Body=content, **condition)
-            except self.client.exceptions.ClientError as error:
-                code = error.response["Error"]["Code"]
-                if code in _CHANGED:
-                    raise StoreError(f"{self.path(key)} was written by another task meanwhile") from error
-                if code not in _NO_CONDITIONS:
+                return call(**{condition: tag})
+            except Exception as error:
+                if not is_condition_failed(error):
                     raise
-                self.write(key, content)
-
-    def _objects(self, folder: str, **options: str) -> Iterator[tuple[str, str, dict[str, Any]]]:
-        """Folder, name and entry of each object below a folder."""
-        with self.translated("list", folder):
-            pages = self.client.get_paginator("list_objects_v2").paginate(
-                Bucket=self.bucket, Prefix=f"{self._start}{folder}/", **options
-            )
-            for page in pages:
-                for entry in page.get("Contents", ()):
-                    inside, _, name = entry["Key"].removeprefix(self._start).rpartition("/")
-                    if name:  # a folder that some console made is an object without one
-                        yield inside, name, entry
+                refused = error
+        raise self._changed(key) from refused
 
 
-class _Upload:
-    """An object on its way: in memory while it is small, then in parts that nobody sees."""
+class _MultipartUpload:
+    """An upload whose parts nobody sees before it is complete."""
 
-    def __init__(self, store: S3Store, key: str, part_bytes: int) -> None:
-        self._store, self._key, self._part_bytes = store, key, part_bytes
-        self._held = bytearray()
-        self._id: str | None = None
+    def __init__(self, client: Any, name: dict[str, str], create: bool) -> None:
+        self._client = client
+        self._condition = {"IfNoneMatch": "*"} if create else {}
+        self._upload = {**name, "UploadId": client.create_multipart_upload(**name)["UploadId"]}
         self._parts: list[dict[str, Any]] = []
         self._size = 0
+        self._done = False
 
-    def write(self, chunk: bytes) -> None:
-        self._size += len(chunk)
-        self._held += chunk
-        # The listing can be wrong about the size: parts are large only after many have come.
-        if len(self._held) > min(self._part_bytes, PART_BYTES << len(self._parts) // PARTS_OF_A_SIZE):
-            with self._store.translated("write", self._key):
-                self._send_part()
-
-    def publish(self) -> StoredObject:
-        client, name = self._store.client, self._store.name(self._key)
-        with self._store.translated("write", self._key):
-            if self._id is None:
-                answer = client.put_object(**name, Body=self._held)
-            else:
-                if self._held:
-                    self._send_part()
-                answer = client.complete_multipart_upload(
-                    **name, UploadId=self._id, MultipartUpload={"Parts": self._parts}
-                )
-                self._id = None
-            return stored({**answer, "size": self._size, "LastModified": math.inf})
-
-    def discard(self) -> None:
-        """Forget what was not published. Never raises: something else went wrong already."""
-        if self._id is not None:
-            with suppress(Exception):
-                self._store.client.abort_multipart_upload(**self._store.name(self._key), UploadId=self._id)
-            self._id = None
-
-    def _send_part(self) -> None:
-        client, name, number = self._store.client, self._store.name(self._key), len(self._parts) + 1
-        if self._id is None:
-            self._id = client.create_multipart_upload(**name)["UploadId"]
-        answer = client.upload_part(**name, UploadId=self._id, PartNumber=number, Body=self._held)
+    def send(self, part: bytes) -> None:
+        number = len(self._parts) + 1
+        answer = self._client.upload_part(**self._upload, PartNumber=number, Body=part)
         self._parts.append({"PartNumber": number, "ETag": answer["ETag"]})
-        self._held = bytearray()
+        self._size += len(part)
+
+    def copy(self, source: dict[str, str], part: str, **condition: str) -> None:
+        number = len(self._parts) + 1
+        answer = self._client.upload_part_copy(
+            **self._upload, CopySource=source, CopySourceRange=part, PartNumber=number, **condition
+        )
+        self._parts.append({"PartNumber": number, "ETag": answer["CopyPartResult"]["ETag"]})
+
+    def complete(self, last: bytes) -> ObjectMeta:
+        if last:
+            self.send(last)
+        answer = self._client.complete_multipart_upload(
+            **self._upload, MultipartUpload={"Parts": self._parts}, **self._condition
+        )
+        self._done = True
+        return _written(answer, self._size)
+
+    def abort(self) -> None:
+        """Remove the parts of an upload that is not complete. Never raises."""
+        if not self._done:
+            with suppress(Exception):
+                self._client.abort_multipart_upload(**self._upload)
+
+
+def _written(answer: dict[str, Any], size: int) -> ObjectMeta:
+    """What listings will say of what was just written. Its time is not known: no date is later."""
+    return from_listing({**answer, "size": size, "LastModified": math.inf})

@@ -540,7 +540,7 @@ def test_a_store_that_lists_md5s_is_believed_and_one_that_lists_others_is_read()
     google = stored({"size": 3, "md5Hash": "AAAAAAAAAAAAAAAAAAAAAA==", "updated": iso(NOW)})
     assert google == s3._replace(etag="")
     azure = {"content_settings": {"content_md5": bytearray(16)}, "last_modified": NOW, "etag": "0x8DC"}
-    assert stored({"size": 3, **azure}) == google
+    assert stored({"size": 3, **azure}) == google._replace(etag="0x8DC")
 
 
 @pytest.mark.parametrize("odd", [{}, {"ETag": None, "mtime": "soon"}, {"md5Hash": "?"}, {"md5Hash": "AA=="}])

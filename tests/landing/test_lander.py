@@ -13,7 +13,6 @@ from threading import Barrier, Event
 from weakref import ref
 
 import pytest
-from fsspec.implementations.local import LocalFileSystem
 
 from airflow_provider_cca.api.site_list import whole
 from airflow_provider_cca.core.files import RemoteFile, by_partition
@@ -225,9 +224,7 @@ def test_a_manifest_that_cannot_be_written_holds_back_its_own_partition_alone(tm
             super().write(key, content)
 
     with pytest.raises(PartlyLanded, match=r"creation_date=2026-03-01/_manifest\.json: the disk is full"):
-        Landing(Failing(LocalFileSystem(), str(tmp_path)), server.fetch, Retry(Event()), workers=1).land(
-            partitions
-        )
+        Landing(Failing(str(tmp_path)), server.fetch, Retry(Event()), workers=1).land(partitions)
     assert (tmp_path / "cdr_compressed/creation_date=2026-03-02/_manifest.json").is_file()
 
 
@@ -241,7 +238,7 @@ def test_a_folder_that_cannot_be_listed_holds_back_its_own_partition_alone(tmp_p
                 raise StoreError("503 slow down")
             return super().sizes(folder)
 
-    store = Failing(LocalFileSystem(), str(tmp_path))
+    store = Failing(str(tmp_path))
     with pytest.raises(PartlyLanded, match="503 slow down"):
         Landing(store, server.fetch, Retry(Event()), workers=1).land(partitions)
     assert (tmp_path / "cdr_compressed/creation_date=2026-03-02/_manifest.json").is_file()
@@ -264,7 +261,7 @@ def test_a_site_that_cannot_be_listed_as_a_whole_is_listed_folder_by_folder(tmp_
                 raise StoreError("503 slow down")
             return super().sizes(folder)
 
-    store = Failing(LocalFileSystem(), str(tmp_path))
+    store = Failing(str(tmp_path))
     with pytest.raises(PartlyLanded, match="503 slow down") as caught:
         Landing(store, server.fetch, Retry(Event()), workers=4).land(partitions)
     assert len(caught.value.failures) == 1
@@ -291,7 +288,7 @@ def test_a_folder_that_may_not_be_read_holds_back_its_own_partition_alone(
 ) -> None:
     days = [Partition.parse(f"2026-03-{day:02}", Grain.DAY) for day in range(1, number + 1)]
     partitions = {(ZIPS, day): [server.has(listed(b"x", id_=str(day)), b"x")] for day in days}
-    store = Unreadable(LocalFileSystem(), str(tmp_path))
+    store = Unreadable(str(tmp_path))
     with pytest.raises(PartlyLanded, match="may not read that") as caught:
         Landing(store, server.fetch, Retry(Event()), workers=4).land(partitions)
     assert [*caught.value.failures] == [f"{FOLDER}/_manifest.json"]
@@ -305,7 +302,7 @@ def test_a_folder_that_may_not_be_read_leaves_the_others_in_the_inventory(tmp_pa
     Landing(store_at(tmp_path), server.fetch, Retry(Event()), workers=1).land(
         {(ZIPS, day): [file] for day in days}
     )
-    inventory = Inventory(Unreadable(LocalFileSystem(), str(tmp_path)), Retry(Event()))
+    inventory = Inventory(Unreadable(str(tmp_path)), Retry(Event()))
     inventory.look("cdr_compressed")
     held = [inventory.held(folder_of(ZIPS, day)) for day in (DAY, *days)]
     assert [one.whole for one in held] == [frozenset(), {"a.zip"}, {"a.zip"}]
@@ -328,7 +325,7 @@ def test_an_object_that_vanishes_after_it_was_listed_is_downloaded(tmp_path, ser
             Path(self.path(key)).unlink()
             return super().md5(key)
 
-    store = Forgetful(LocalFileSystem(), str(tmp_path))
+    store = Forgetful(str(tmp_path))
     (done,) = Landing(store, server.fetch, Retry(Event()), workers=1).land({(ZIPS, DAY): [file]})
     assert done.downloaded == 1
 
@@ -545,7 +542,7 @@ def test_of_two_site_lists_that_land_at_once_the_manifest_names_the_one_that_is_
             return super().lock(folder)
 
     scope = Scope(REPORTS["site_list"])
-    store = Slow(LocalFileSystem(), str(tmp_path))
+    store = Slow(str(tmp_path))
     done = land_snapshot(store, scope, DAY, lambda: whole(iter([first])), Retry(Event()))
     (entry,) = json.loads((tmp_path / done.manifest).read_bytes())["files"]
     assert (tmp_path / SNAPSHOT).read_bytes() == second
