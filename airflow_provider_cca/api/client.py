@@ -40,6 +40,7 @@ class CcaClient:
     ) -> None:
         self.config = config
         self.session = CcaSession(config, on_token, attempts)
+        self._header_counted: set[int] = set()
 
     def __enter__(self) -> Self:
         return self
@@ -160,7 +161,8 @@ class CcaClient:
         return whole(
             self.session.stream(
                 Call(f"{self.config.api_root}{report.path}", "the site list", accept=report.media_type)
-            )
+            ),
+            self._header_counted,
         )
 
     def _listing(self, scope: Scope, first: Partition | None, last: Partition | None, by: str) -> Call:
