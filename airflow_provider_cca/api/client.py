@@ -71,6 +71,7 @@ class CcaClient:
         self._ranges = RangeLister(self)
         self._renewal = LinkRenewal(self._download, self.files)
         self._listing_pool = ThreadPoolExecutor(config.max_connections, "cca-partition")
+        self._header_counted: set[int] = set()
 
     def __enter__(self) -> Self:
         return self
@@ -277,7 +278,8 @@ class CcaClient:
         return whole(
             self.session.stream(
                 Call(f"{self.config.api_root}{report.path}", "the site list", accept=report.media_type)
-            )
+            ),
+            self._header_counted,
         )
 
     def _listing(self, scope: Scope, first: Partition | None, last: Partition | None, by: str) -> Call:

@@ -182,7 +182,11 @@ def test_the_connection_leads_to_the_simulator(env, services, monkeypatch):
         "CCA_SIMULATOR_PASSWORD", services["simulator"]["environment"]["CCA_SIMULATOR_PASSWORD"]
     )
     served = simulator(arguments(services["simulator"]["command"][3:]))
-    assert (config.account, config.password, config.port) == (served.account, served.password, served.port)
+    assert (config.account, config.password.open(), config.port) == (
+        served.account,
+        served.password,
+        served.port,
+    )
     assert config.host in services
 
 
