@@ -9,11 +9,13 @@ CcaError
 │   ├── IncompleteListing       a listing that is not as long as its own total
 │   ├── WrongSize               a body that is longer or shorter than listed
 │   ├── WrongChecksum           a body whose MD5 is not the listed one
+│   ├── LinkExpired             a download link that no longer works, though its file is still listed
 │   ├── TruncatedSnapshot       a site list that does not hold the rows it counts
 │   ├── StoreError              the object store failed; after a write it is unknown whether that was done
 │   │   └── Changed               an object is no longer the one that was to be replaced
 │   └── NotLanded               what is to be read has not landed whole
 ├── StillProcessing           wait: the server is generating the report (412, or one of 403's meanings)
+│   └── NotYetListed            it lists no file of a date that is too young for that to be the answer
 ├── UsageError                fix the call or the connection
 │   ├── InvalidArgument         a report, partition, site, level … that cannot be asked for
 │   ├── InvalidConnection       a field of the connection that cannot be used
@@ -129,6 +131,12 @@ class WrongChecksum(TransientError):
     received: str
 
 
+class LinkExpired(TransientError):
+    """A download link that died before its file did: list the file anew for another link."""
+
+    most_attempts = 1
+
+
 class TruncatedSnapshot(TransientError):
     """A site list whose `Total:N` is missing, or is not the number of its rows."""
 
@@ -150,6 +158,10 @@ class StillProcessing(CcaError):
 
     retryable = True
     retry_after: float | None = None
+
+
+class NotYetListed(StillProcessing):
+    """The server lists no file of a partition that ended less than 48 hours ago: files may still come."""
 
 
 class UsageError(CcaError, ValueError):

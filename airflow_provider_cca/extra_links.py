@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class LandedFilesLink(BaseOperatorLink):
-    """To the folder of the partition that was landed: in the console of S3 or Google Cloud, else its URL.
+    """To the folder of the partition that was landed: in the console of S3 or Google Cloud, else as a text.
 
     Airflow keeps it in XCom, so it holds no connection id.
     """
@@ -42,7 +42,9 @@ class ReportDocsLink(BaseOperatorLink):
 
 
 def console_url(folder: str, endpoint: Callable[[], str | None] = lambda: None) -> str:
-    """Where people look at a folder of a store: the URL itself, unless the store has a console on the web.
+    """Return where a browser shows a folder of a store: its console on the web, else our page with its name.
+
+    Browsers follow no link to file:, s3: or abfs:.
 
     :param endpoint: Gives the address of the S3 server, or None for Amazon's own.
     """
@@ -52,7 +54,7 @@ def console_url(folder: str, endpoint: Callable[[], str | None] = lambda: None) 
         return f"https://console.aws.amazon.com/s3/buckets/{url.netloc}?prefix={path}/"
     if url.scheme in {"gs", "gcs"}:
         return f"https://console.cloud.google.com/storage/browser/{url.netloc}/{path}"
-    return folder if url.scheme else f"file://{quote(folder, safe='/=')}"
+    return f"cca/docs/landed?folder={quote(folder, safe='/=:')}"
 
 
 def _endpoint(operator: Any) -> str | None:

@@ -42,6 +42,25 @@ async def docs_page(
     await app(scope, receive, send)
 
 
+async def with_slash(
+    scope: MutableMapping[str, Any],
+    receive: Callable[[], Awaitable[Message]],
+    send: Callable[[Message], Awaitable[None]],
+) -> None:
+    """Lead from an address that lacks its last slash to the page, which Airflow would not find."""
+    page = str(scope["path"]).rpartition("/")[2]
+    known = f"/cca/{page}" in {URL_PREFIX, DOCS_PREFIX}
+    headers = [(b"location", f"{page}/".encode()), (b"content-length", b"0")]
+    await send(
+        {
+            "type": "http.response.start",
+            "status": 307 if known else 404,
+            "headers": headers if known else headers[1:],
+        }
+    )
+    await send({"type": "http.response.body", "body": b""})
+
+
 class CcaPlugin(AirflowPlugin):
     """An entry of the navigation, the page behind it, and the documentation."""
 
@@ -49,6 +68,8 @@ class CcaPlugin(AirflowPlugin):
     fastapi_apps = [  # noqa: RUF012 - Airflow reads these attributes of the class
         {"app": coverage_page, "url_prefix": URL_PREFIX, "name": "CCA coverage"},
         {"app": docs_page, "url_prefix": DOCS_PREFIX, "name": "CCA documentation"},
+        # The last, since it takes whatever lies below.
+        {"app": with_slash, "url_prefix": "/cca", "name": "CCA addresses without a slash"},
     ]
     external_views = [  # noqa: RUF012
         {

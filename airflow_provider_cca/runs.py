@@ -11,7 +11,7 @@ from airflow.sdk import Param
 
 from airflow_provider_cca.core.partition import Partition
 from airflow_provider_cca.integration.compat import AirflowFailException, AirflowSkipException
-from airflow_provider_cca.reports import REPORTS, RETENTION_DAYS, Grain
+from airflow_provider_cca.reports import REPORTS, RETENTION_DAYS, Grain, report_named
 
 log = logging.getLogger(__name__)
 
@@ -29,17 +29,48 @@ def partition_params(grain: Grain = Grain.DAY) -> dict[str, Param]:
     }
 
 
+DEFAULT_REPORTS = tuple(name for name, report in REPORTS.items() if report.dates and name != "cdr")
+"""What lands while nothing else is said: the compressed files hold the records of `cdr` too."""
+
+_CHOSEN = "(params.reports | join(',') if params.reports else var.value.get('cca_reports', '') | trim)"
+
+CHOSEN_REPORTS = f"{{{{ {_CHOSEN} or '{','.join(DEFAULT_REPORTS)}' }}}}"
+"""Template: the reports of the param `reports`, else of the Variable `cca_reports`, else the default."""
+
+NOTHING_CHOSEN = f"{{{{ params.dry_run or not {_CHOSEN} }}}}"
+"""Template: whether a run only looks, by its param `dry_run` or because nobody has named any reports."""
+
+
 def reports_param() -> Param:
-    """The param `reports` for a DAG, as a choice of several in the trigger form; all by default."""
+    """Return the param `reports` for a DAG, a choice of several; none means the Variable `cca_reports`."""
     names = [name for name, report in REPORTS.items() if report.dates]
     return Param(
-        names,
-        type="array",
+        None,
+        type=["null", "array"],
         items={"type": "string", "enum": names},
-        minItems=1,
         examples=names,
-        description="Which reports.",
+        description="Which reports. Empty: those that the Variable cca_reports names.",
     )
+
+
+def chosen_reports(context: Mapping[str, Any]) -> list[str]:
+    """Return the reports that the run's param `reports`, else the Variable `cca_reports` names, if any."""
+    from airflow.sdk import Variable
+
+    named = context["params"].get("reports") or Variable.get("cca_reports", default="").split(",")
+    return [name.strip() for name in named if name.strip()]
+
+
+def say_how_to_start(context: Mapping[str, Any]) -> None:
+    """For `pre_execute`: warn that a run only looks, and say how to let it land, while nothing is chosen."""
+    if not chosen_reports(context):
+        log.warning(
+            "This run only looks and lands nothing, since the Variable cca_reports is not set. To let it "
+            "land what is missing of the last %d days, name the reports under Admin > Variables, or by: "
+            "airflow variables set cca_reports %s",
+            RETENTION_DAYS,
+            ",".join(DEFAULT_REPORTS),
+        )
 
 
 def range_params() -> dict[str, Param]:
@@ -55,11 +86,11 @@ def range_params() -> dict[str, Param]:
 
 
 def skip_without_sites(context: Mapping[str, Any]) -> None:
-    """For `pre_execute`: skip a task when none of the reports in the param `reports` goes by site.
+    """For `pre_execute`: skip a task when none of the reports of the run goes by site.
 
     An account may land the others, and have no right to list sites.
     """
-    if not any(REPORTS[name].needs == "site" for name in context["params"]["reports"]):
+    if not any(report_named(name).needs == "site" for name in chosen_reports(context) or DEFAULT_REPORTS):
         raise AirflowSkipException("none of the reports goes by site")
 
 

@@ -2,40 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import logging
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn
 
 from airflow.sdk import BaseSensorOperator, Context, PokeReturnValue
 
-from airflow_provider_cca.api.availability import FAILED_LOOKS, Look, Sight
-from airflow_provider_cca.errors import CcaError, OutsideRetention, TransientError
+from airflow_provider_cca.api.availability import Availability, AvailabilityCheck, Patience, utc
+from airflow_provider_cca.errors import CcaError, InvalidArgument, OutsideRetention, TransientError
 from airflow_provider_cca.events.metrics import count_looks
 from airflow_provider_cca.hooks import CcaHook
 from airflow_provider_cca.integration.arguments import check_arguments
-from airflow_provider_cca.integration.compat import AirflowFailException, AirflowSkipException, conf
+from airflow_provider_cca.integration.compat import (
+    AirflowFailException,
+    AirflowRescheduleException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    conf,
+)
 from airflow_provider_cca.integration.requested_range import Asked, partitions_of_run
 from airflow_provider_cca.integration.task_failures import airflow_errors
 from airflow_provider_cca.reports import report_named
+
+ATTEMPTS_OF_A_PROCESS = 6
+"""How often a rescheduled check asks before it fails: between two checks such a sensor forgets everything."""
+
+AIRFLOWS_MARGIN = timedelta(minutes=10)
+"""How long after the timeout Airflow ends a deferral itself, as when no triggerer runs. At the timeout the
+trigger does, with a reason, and Airflow must not come before it."""
 
 
 class CcaFilesSensor(BaseSensorOperator):
     """Wait until a partition of a report is listed without "still processing" (412, or a 403 that means it).
 
-    Returns {"report", "partition", "files"}. Errors that no waiting can cure end it at once.
+    An empty listing counts as "still processing" until 48 hours after the end of the date (UTC), and then as
+    the answer. Returns {"report", "partition", "files"}. Errors that no waiting can cure end it at once, and
+    a server that fails for 35 minutes does. When nothing is listed in the end, the task is skipped.
 
     :param report: "cdr", "cdr_compressed", "peak_port_daily" or "peak_port_monthly" (templated).
     :param partition: Creation date YYYY-MM-DD, or month YYYY-MM, in UTC (templated). None means the run's
         param `partition`, else its partition key, its logical date, or the date it runs after.
     :param site: The site, for report "cdr" (templated).
     :param level: "site", "customer" or "partner", for peak-port reports (templated).
-    :param allow_empty: Whether a listing without files ends the wait.
+    :param allow_empty: Whether the wait is a success when it is known that there are no files.
     :param deferrable: Whether to wait in the triggerer, without holding a worker slot.
+    :param cca_conn_id: The connection, of type `cca` (templated).
     """
 
-    template_fields: Sequence[str] = ("report", "partition", "site", "level")
+    template_fields: Sequence[str] = ("report", "partition", "site", "level", "cca_conn_id")
 
     def __init__(
         self,
@@ -51,6 +69,7 @@ class CcaFilesSensor(BaseSensorOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(poke_interval=poke_interval, **kwargs)
+        _check_one_site(site)
         check_arguments(report=report, site=site, level=level, partition=partition)
         self.report = report
         self.partition = partition
@@ -59,72 +78,91 @@ class CcaFilesSensor(BaseSensorOperator):
         self.allow_empty = allow_empty
         self.deferrable = deferrable
         self.cca_conn_id = cca_conn_id
-        self._retry_after = 0.0
-        self._failed_looks = 0
 
     def execute(self, context: Context) -> Any:
-        if not self.deferrable:
-            return super().execute(context)
         with self._as_users_want():
-            done = self.poke(context)
-            return done.xcom_value if done else self._defer_until_listed(self._look(context))
+            patience = self._patience(self._began(context))
+            while True:
+                found = self._check(context)
+                pause = patience.pause_after(found, time.time())
+                if found.files is not None:
+                    return self._finish(context, found.files, time.time() - patience.began)
+                if found.error and self.reschedule and not self.silent_fail and not found.error.asks_for_long:
+                    raise found.error
+                if pause is None:
+                    self._end(context, found, patience.failing_since if patience.gives_up else None)
+                level = logging.WARNING if found.error else logging.INFO
+                self.log.log(level, "%s. %s", found.message, patience.plan(pause))
+                self._pause(context, patience, pause)
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
         """Take up after the trigger: its error is raised here, as what it was."""
-        self._count(event.get("looks") or {}, event.get("waited") or 0.0)
+        waited = event.get("waited") or 0.0
+        self._count(event.get("looks") or {}, waited)
         with self._as_users_want():
-            error = CcaError.from_dict(event) if "error" in event else None
-            if isinstance(error, TransientError) and self.silent_fail:
-                self.log.error("%s", error)
-                self._defer_until_listed(self._look(context))
-            if error:
-                with airflow_errors(), self._skips(context):
-                    raise error
-            return self._look(context).xcom(event["files"])
+            if "error" in event:
+                error = CcaError.from_dict(event)
+                if not isinstance(error, TransientError):
+                    with airflow_errors(self), self._skips(context):
+                        raise error
+                found = Availability.failed(error)
+                if self.silent_fail:
+                    # Only a trigger that an earlier version has started ends at failing checks all the same.
+                    patience = self._patience(time.time() - waited)
+                    if (pause := patience.pause_after(found, time.time())) is not None:
+                        self._pause(context, patience, pause)
+                self._end(
+                    context, found, None if self.silent_fail else event.get("failing_since") or time.time()
+                )
+            if "timed_out" in event:
+                found = Availability(None, event["timed_out"], nothing_listed=event["nothing_listed"])
+                self._end(context, found, None)
+            return self._finish(context, event["files"], waited)
 
     def poke(self, context: Context) -> PokeReturnValue:
-        with airflow_errors(), self._skips(context):
-            self._asked(context).check_retention()
-            look = self._look(context)
-            try:
-                # Between two looks a rescheduled sensor forgets all: it tries again within the one.
-                sight = self._sight(look, attempts=FAILED_LOOKS if self.reschedule else 1)
-                self._failed_looks = 0
-            except TransientError as error:
-                self._failed_looks += 1
-                if not error.asks_for_long and (self.reschedule or self._failed_looks >= FAILED_LOOKS):
-                    raise
-                sight = Sight(False, 0, str(error), error.retry_after)
-        self.log.info("%s", sight.message)
-        self._retry_after = sight.retry_after or 0.0
-        return PokeReturnValue(sight.ready, look.xcom(sight.files))
+        """Check once; raises the error of a check that fails."""
+        found = self._check(context)
+        if found.error:
+            raise found.error
+        if found.files is None:
+            return PokeReturnValue(is_done=False)
+        return PokeReturnValue(is_done=True, xcom_value=self._finish(context, found.files, 0.0))
 
-    def _sight(self, look: Look, attempts: int) -> Sight:
-        """One look, counted."""
+    def _check(self, context: Context) -> Availability:
+        """Check once, and count it; raises what no waiting can cure as Airflow's error."""
         outcome = "failed"
         try:
-            with CcaHook(self.cca_conn_id, attempts).get_conn() as client:
-                sight = look.now(client)
-            outcome = sight.outcome
-            return sight
+            with airflow_errors(self), self._skips(context):
+                check = self._availability_check(context)
+                attempts = ATTEMPTS_OF_A_PROCESS if self.reschedule else 1
+                with CcaHook(self.cca_conn_id, attempts).get_conn() as client:
+                    found = check.check(client)
+            outcome = found.outcome
+        except TransientError as error:
+            found = Availability.failed(error)
         finally:
             self._count({outcome: 1})
+        return found
 
-    def _count(self, looks: Mapping[str, int], waited: float = 0.0) -> None:
-        count_looks(looks, waited, self.report, self.level)
+    def _count(self, checks: Mapping[str, int], waited: float = 0.0) -> None:
+        count_looks(checks, waited, self.report, self.level)
 
     def _asked(self, context: Context) -> Asked:
         return partitions_of_run(context, report_named(self.report), self.partition)
 
-    def _look(self, context: Context) -> Look:
-        asked = self._asked(context)
-        return Look(
+    def _availability_check(self, context: Context) -> AvailabilityCheck:
+        """Return what to ask for; raises what no waiting can cure."""
+        _check_one_site(self.site)
+        asked, now = self._asked(context), _now()
+        if not asked.last.begun(now):
+            asked.refuse(f"{asked.last} cannot be listed yet: in UTC it is {now:%Y-%m-%d}")
+        return AvailabilityCheck(
             report=self.report,
             partition=str(asked.first),
             partition_end=str(asked.last) if asked.last != asked.first else None,
-            site=self.site or None,
+            # Native rendering makes a number of a site whose name is one.
+            site=str(self.site) if self.site not in (None, "") else None,
             level=self.level or None,
-            allow_empty=self.allow_empty,
         )
 
     @contextmanager
@@ -135,36 +173,109 @@ class CcaFilesSensor(BaseSensorOperator):
         except OutsideRetention as error:
             self._asked(context).refuse(str(error))
 
-    def _defer_until_listed(self, look: Look) -> NoReturn:
+    def _began(self, context: Context) -> float:
+        """Return when the wait began: a rescheduled one in an earlier process, or an earlier attempt."""
+        first = context["ti"].get_first_reschedule_date(context) if self.reschedule else None
+        return first.timestamp() if first else time.time()
+
+    def _patience(self, began: float) -> Patience:
+        return Patience(
+            poke_interval=self.poke_interval,
+            began=began,
+            timeout=self.timeout,
+            exponential_backoff=self.exponential_backoff,
+            max_wait=self.max_wait.total_seconds() if self.max_wait else None,
+            silent_fail=self.silent_fail,
+        )
+
+    def _pause(self, context: Context, patience: Patience, pause: float) -> None:
+        """Let the seconds pass until the next check, in the triggerer or here."""
+        if self.deferrable:
+            self._defer(context, patience, pause)
+        self._count({}, pause)
+        if self.reschedule:
+            raise AirflowRescheduleException(_now() + timedelta(seconds=pause))  # type: ignore[no-untyped-call]
+        time.sleep(pause)
+
+    def _defer(self, context: Context, patience: Patience, pause: float) -> NoReturn:
         # The triggerer's base class is a fifth of what importing this module would cost.
         from airflow_provider_cca.triggers import CcaFilesTrigger
 
+        left = timedelta(seconds=max(0.0, patience.began + self.timeout - time.time()))
         self.defer(
             trigger=CcaFilesTrigger(
                 cca_conn_id=self.cca_conn_id,
-                **asdict(look),
-                poke_interval=self.poke_interval,
-                first_wait=max(self.poke_interval, self._retry_after),
+                **asdict(self._availability_check(context)),
+                **asdict(patience),
+                first_wait=pause,
             ),
             method_name="execute_complete",
-            timeout=timedelta(seconds=self.timeout),
+            # Airflow counts it from this deferral, and not from the first.
+            timeout=left + AIRFLOWS_MARGIN,
         )
+
+    def _finish(self, context: Context, files: int, waited: float) -> dict[str, Any]:
+        """Return the result of a wait that has got its answer; skip when that is that there are no files."""
+        check = self._availability_check(context)
+        if not files and not self.allow_empty:
+            message = f"{check}: the date has been over for 48 hours, and the server lists no file of it"
+            self.log.warning("%s", message)
+            raise AirflowSkipException(f"{message}. To go on without files, give allow_empty=True")
+        now = _now()
+        end = datetime.combine(check.last.last + timedelta(days=1), datetime.min.time(), UTC)
+        if files and now - timedelta(seconds=waited) < end < now:
+            self.log.warning(
+                "%s: listed %.1f hours after the date had ended in UTC: by that much this server's dates lag",
+                check,
+                (now - end) / timedelta(hours=1),
+            )
+        return {"report": self.report, "partition": check.partition, "files": files}
+
+    def _end(self, context: Context, found: Availability, failing_since: float | None) -> NoReturn:
+        """End a wait that has got no answer, in every mode alike.
+
+        AirflowSkipException when nothing is listed, AirflowSensorTimeout when the timeout came otherwise, and
+        AirflowFailException when it is failing checks that end it; none of them is retried.
+        """
+        check, limit = self._availability_check(context), timedelta(seconds=self.timeout)
+        if found.error and failing_since is not None:
+            raise AirflowFailException(
+                f"{found.message}. Every check since {utc(failing_since)} has failed, so the wait ends. When "
+                f"the server works again, the next run of cca_reconcile lands {check}; or clear this task"
+            ) from found.error
+        if found.nothing_listed:
+            message = (
+                f"{check}: nothing was listed within {limit}, and the last check did not fail. There may be "
+                "no files, or they come later: cca_reconcile lands them, or records that there are none when "
+                "the date has been over for 48 hours"
+            )
+            self.log.warning("%s", message)
+            raise AirflowSkipException(message)
+        raise AirflowSensorTimeout(
+            f"{found.message}. No further check comes within the timeout of {limit}. When the report is "
+            f"there, the next run of cca_reconcile lands {check}; or clear this task"
+        ) from found.error
 
     @contextmanager
     def _as_users_want(self) -> Iterator[None]:
-        """Skip where `soft_fail` and `never_fail` ask for it, as Airflow does in its other modes."""
+        """Skip where `soft_fail` and `never_fail` ask for it, as Airflow does in its other sensors."""
         try:
             yield
-        except (AirflowFailException, CcaError) as error:
-            if self.never_fail or (self.soft_fail and isinstance(error, AirflowFailException)):
+        except (AirflowFailException, AirflowSensorTimeout, CcaError) as error:
+            if self.never_fail or (self.soft_fail and not isinstance(error, CcaError)):
                 raise AirflowSkipException(str(error)) from error
             raise
 
-    def _get_next_poke_interval(
-        self, started_at: datetime | float, run_duration: Callable[[], float], poke_count: int
-    ) -> float:
-        interval: float = super()._get_next_poke_interval(started_at, run_duration, poke_count)
-        # Airflow looks at the timeout between two looks only: no wish of the server goes beyond it.
-        interval = max(interval, min(self._retry_after, self.timeout - run_duration()))
-        self._count({}, interval)
-        return interval
+
+def _now() -> datetime:
+    return datetime.fromtimestamp(time.time(), UTC)
+
+
+def _check_one_site(site: object) -> None:
+    """Raise InvalidArgument for several sites, also when a template has rendered them as a text."""
+    if isinstance(site, list | tuple | set) or (isinstance(site, str) and site.lstrip().startswith("[")):
+        raise InvalidArgument(
+            f"site must be one site, got {site!r}: map the sensor over them with "
+            "CcaFilesSensor.partial(…).expand(site=…), or write one sensor for each",
+            argument="site",
+        )

@@ -5,9 +5,10 @@ Lands the CSV files that the CCA server created on a date, of every site (§3.5.
 one zip file a day: see `cca_cdr_compressed`. Use this DAG when you want them apart.
 
 Runs daily at 09:00 UTC. The API does not say whether a site's listing by creation date is complete, but the
-compressed file of a date is made of its CSV files: so the DAG waits for that one, in the triggerer. Sites
-are landed in at most 50 batches, one mapped task each, however many sites there are. A site that fails does
-not hold back the others of its batch; the task fails when they have landed, names it, and is retried.
+compressed file of a date is made of its CSV files: so the DAG waits for that one, as `cca_cdr_compressed`
+does. Sites are landed in at most 50 batches, one mapped task each, however many sites there are. A site that
+fails does not hold back the others of its batch; the task fails when they have landed, names it, and is
+retried.
 
 The logical date is the creation date: a backfill of 1 to 31 March lands the files created on 1 to 31 March,
 for the sites that exist today. Dates more than 365 days ago are skipped.
@@ -37,7 +38,7 @@ with DAG(
         "retries": 4,
         "retry_delay": timedelta(minutes=2),
         "retry_exponential_backoff": True,
-        "max_retry_delay": timedelta(hours=1),
+        "max_retry_delay": timedelta(minutes=10),
     },
     doc_md=__doc__,
     tags=["cca"],
@@ -46,8 +47,9 @@ with DAG(
         task_id="wait_for_files",
         report="cdr_compressed",
         deferrable=True,
+        allow_empty=True,
         poke_interval=timedelta(minutes=5),
-        timeout=timedelta(hours=12),
+        timeout=timedelta(hours=36),
     )
     list_sites = CcaListSitesOperator(task_id="list_sites")
 
@@ -62,6 +64,8 @@ with DAG(
         report="cdr",
         destination="{{ var.value.get('cca_storage', '') }}",
         outlets=[cca_asset("cdr"), cca_partitions("cdr")],
+        # From the first site of the batch to its last; Airflow takes 250 characters.
+        map_index_template="{{ task.site[0][:100] }}{{ ' to ' ~ task.site[-1][:100] if task.site[1:] }}",
     ).expand(site=batches(list_sites.output))
 
     wait_for_files >> list_sites

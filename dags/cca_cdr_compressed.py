@@ -4,7 +4,9 @@ Lands the zip files that the CCA server created on a date (§3.5.5, §3.5.7) und
 `{cca_storage}/cdr_compressed/creation_date=YYYY-MM-DD/`, with a manifest that names them.
 
 Runs daily at 09:00 UTC, when the files of the night (about 07:30 UTC) are usually there, and waits in the
-triggerer when they are not. The logical date is the creation date, so a backfill of 1 to 31 March lands
+triggerer when they are not: for 36 hours, since a server may list a date only on the next one. When it lists
+nothing by then the run is skipped, and `cca_reconcile` lands what comes later; when the server fails for 35
+minutes, the run does. The logical date is the creation date, so a backfill of 1 to 31 March lands
 the files created on 1 to 31 March; dates more than 365 days ago are skipped. 09:00 UTC falls on the day
 that was clicked in every time zone from UTC-9 to UTC+14. Landing a date again downloads only what is missing.
 
@@ -34,7 +36,7 @@ with DAG(
         "retries": 4,
         "retry_delay": timedelta(minutes=2),
         "retry_exponential_backoff": True,
-        "max_retry_delay": timedelta(hours=1),
+        "max_retry_delay": timedelta(minutes=10),
     },
     doc_md=__doc__,
     tags=["cca"],
@@ -43,8 +45,9 @@ with DAG(
         task_id="wait_for_files",
         report="cdr_compressed",
         deferrable=True,
+        allow_empty=True,
         poke_interval=timedelta(minutes=5),
-        timeout=timedelta(hours=12),
+        timeout=timedelta(hours=36),
     )
     land_files = CcaToObjectStorageOperator(
         task_id="land_files",

@@ -6,9 +6,9 @@ take a run for each date. The partitions and manifests under `{cca_storage}` are
 these go on from there; what has landed already is not downloaded again.
 
 Runs only when it is triggered: choose `reports`, `from` and `to` in the form, in UTC; empty dates mean all
-that the server still has. Dates before that are left out. Call detail records come twice, as one zip file a
-day and site by site: leave out `cdr` if the zip files are enough. For the usual UI by calendar, backfill the
-daily DAGs instead.
+that the server still has. Dates before that are left out. Reports that are left empty mean those of the
+Variable `cca_reports`, else all but `cdr`, whose records the zip files hold too. For the usual UI by
+calendar, backfill the daily DAGs instead.
 """
 
 from datetime import timedelta
@@ -18,8 +18,14 @@ from airflow.sdk import DAG, task
 
 from airflow_provider_cca.assets import cca_landings
 from airflow_provider_cca.operators import CcaListSitesOperator, CcaToObjectStorageOperator
-from airflow_provider_cca.reports import LEVELS, REPORTS
-from airflow_provider_cca.runs import range_params, reports_param, skip_without_sites, within_retention
+from airflow_provider_cca.reports import LEVELS, report_named
+from airflow_provider_cca.runs import (
+    CHOSEN_REPORTS,
+    range_params,
+    reports_param,
+    skip_without_sites,
+    within_retention,
+)
 
 MOST_BATCHES = 5
 
@@ -51,8 +57,8 @@ with DAG(
         parts = {"site": [{"site": b} for b in batches], "level": [{"level": x} for x in LEVELS], None: [{}]}
         return [
             {"report": report, "partition": first, "partition_end": last, **part}
-            for report in reports.split(",")
-            for part in parts[REPORTS[report].needs]
+            for report in map(str.strip, reports.split(","))
+            for part in parts[report_named(report).needs]
         ]
 
     # Each of them takes up to 20 connections of its own; more at once would only share the worker's cores.
@@ -61,11 +67,11 @@ with DAG(
         destination="{{ var.value.get('cca_storage', '') }}",
         max_active_tis_per_dagrun=4,
         outlets=[cca_landings()],
-        map_index_template="{{ task.report }} {{ task.level or '' }}",
+        map_index_template="{{ task.report }} {{ task.level or (task.site or [''])[0][:100] }}",
     ).expand_kwargs(
         ranges(
             list_sites.output,
-            "{{ params.reports | join(',') }}",
+            CHOSEN_REPORTS,
             "{{ params['from'] or '' }}",
             "{{ params['to'] or '' }}",
         )

@@ -4,7 +4,9 @@ Lands the peak-port files of level site, customer and partner that the CCA serve
 §3.6.3) under `{cca_storage}/peak_port_daily/level=…/creation_date=YYYY-MM-DD/`, each with a manifest.
 
 Runs daily at 09:00 UTC, when the files of the night (about 07:30 UTC) are usually there, and waits in the
-triggerer when they are not. The logical date is the creation date, so a backfill of 1 to 31 March lands the
+triggerer when they are not: for 36 hours, since a server may list a date only on the next one. When it lists
+nothing by then the run is skipped, and `cca_reconcile` lands what comes later; when the server fails for 35
+minutes, the run does. The logical date is the creation date, so a backfill of 1 to 31 March lands the
 files created on 1 to 31 March; they hold the usage of the day before. Dates more than 365 days ago are
 skipped.
 """
@@ -31,7 +33,7 @@ with DAG(
         "retries": 4,
         "retry_delay": timedelta(minutes=2),
         "retry_exponential_backoff": True,
-        "max_retry_delay": timedelta(hours=1),
+        "max_retry_delay": timedelta(minutes=10),
     },
     doc_md=__doc__,
     tags=["cca"],
@@ -42,8 +44,9 @@ with DAG(
             report="peak_port_daily",
             level=level,
             deferrable=True,
+            allow_empty=True,
             poke_interval=timedelta(minutes=5),
-            timeout=timedelta(hours=12),
+            timeout=timedelta(hours=36),
         )
         land_files = CcaToObjectStorageOperator(
             task_id=f"land_{level}_files",

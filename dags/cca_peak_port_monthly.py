@@ -5,8 +5,10 @@ month (§3.6.2, §3.6.3) under `{cca_storage}/peak_port_monthly/level=…/creati
 manifest. The month is that of *creation*: the files created in April hold the usage of March.
 
 Runs on the 5th of each month at 09:00 UTC, when the files (about the 3rd) are usually there, and waits in the
-triggerer when they are not. The month of the logical date is the creation month, so a backfill of 1 January
-to 31 December makes twelve runs. Months that ended more than 365 days ago are skipped.
+triggerer for 3 days when they are not. A server that means the month of usage lists nothing by then: the run
+is skipped and says so, and `cca_reconcile` lands the files when they are there. When the server fails for 35
+minutes, the run does. The month of the logical date is the creation month, so a backfill of 1 January to 31
+December makes twelve runs. Months that ended more than 365 days ago are skipped.
 """
 
 from datetime import timedelta
@@ -32,7 +34,7 @@ with DAG(
         "retries": 4,
         "retry_delay": timedelta(minutes=2),
         "retry_exponential_backoff": True,
-        "max_retry_delay": timedelta(hours=1),
+        "max_retry_delay": timedelta(minutes=10),
     },
     doc_md=__doc__,
     tags=["cca"],
@@ -43,6 +45,7 @@ with DAG(
             report="peak_port_monthly",
             level=level,
             deferrable=True,
+            allow_empty=True,
             poke_interval=timedelta(minutes=15),
             timeout=timedelta(days=3),
         )

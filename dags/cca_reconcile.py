@@ -10,7 +10,10 @@ fails when something could not be listed or landed, and when files that the serv
 have not landed: give this DAG an `on_failure_callback` to be told. The site list has no history, so it is
 left out.
 
-A run is about the last days before *today*, whatever its logical date: there is no need to backfill it. With
+It lands the reports that the Variable `cca_reports` names, such as `cdr_compressed,peak_port_daily`. As long
+as that is not set it only looks, and says what it would land. The form can name others for one run.
+
+A run is about the last days before *today*, whatever its logical date: a backfill of it is refused. With
 `dry_run` it lands nothing and writes the coverage alone. With `verify` set to `content` it reads all objects
 again, to find those that were damaged without being written.
 """
@@ -23,7 +26,7 @@ from airflow.timetables.trigger import CronTriggerTimetable
 
 from airflow_provider_cca.assets import cca_landings
 from airflow_provider_cca.operators import CcaReconcileOperator
-from airflow_provider_cca.runs import reports_param
+from airflow_provider_cca.runs import CHOSEN_REPORTS, NOTHING_CHOSEN, reports_param, say_how_to_start
 
 with DAG(
     dag_id="cca_reconcile",
@@ -52,11 +55,12 @@ with DAG(
 ) as dag:
     CcaReconcileOperator(
         task_id="reconcile",
-        report="{{ params.reports | join(',') }}",
+        report=CHOSEN_REPORTS,
         lookback_days="{{ params.lookback_days }}",
-        dry_run="{{ params.dry_run }}",
+        dry_run=NOTHING_CHOSEN,
         verify="{{ params.verify }}",
         alarm_days=14,
         destination="{{ var.value.get('cca_storage', '') }}",
         outlets=[cca_landings()],
+        pre_execute=say_how_to_start,
     )

@@ -84,3 +84,9 @@ def run() -> Callable[..., Any]:
         return operator.execute(values)
 
     return execute
+
+
+@pytest.fixture
+def said(capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> Callable[[], str]:
+    """What a sensor or trigger has logged: Airflow 3.1 does so through Python's logging, later ones print."""
+    return lambda: capsys.readouterr().out or caplog.text

@@ -30,6 +30,9 @@ def landing(destination: object, **arguments: object) -> CcaToObjectStorageOpera
     )
 
 
+SHOWN = "cca/docs/landed?folder="
+
+
 def test_both_links_are_registered_and_on_every_landing() -> None:
     paths = get_provider_info()["extra-links"]
     assert [getattr(extra_links, path.rpartition(".")[2]) for path in paths] == [
@@ -43,14 +46,14 @@ def test_the_link_leads_to_the_partition(sim: Simulator, run, day, tmp_path: Pat
     operator = landing(tmp_path)
     run(operator, day)
     url = LandedFilesLink().get_link(operator, ti_key=TASK)
-    assert url == f"file://{tmp_path}/cdr_compressed/creation_date={day}"
-    assert Path(url.removeprefix("file://")).is_dir()
+    assert url == f"{SHOWN}{tmp_path}/cdr_compressed/creation_date={day}"
+    assert Path(url.removeprefix(SHOWN)).is_dir()
 
 
 def test_the_link_of_a_range_leads_to_the_folder_of_its_partitions(sim, run, day, tmp_path: Path) -> None:
     operator = landing(tmp_path, partition=day, partition_end=str(sim.world.today))
     run(operator)
-    assert LandedFilesLink().get_link(operator, ti_key=TASK) == f"file://{tmp_path}/cdr_compressed"
+    assert LandedFilesLink().get_link(operator, ti_key=TASK) == f"{SHOWN}{tmp_path}/cdr_compressed"
 
 
 def test_there_is_no_link_when_nothing_landed(sim: Simulator, run, day, tmp_path: Path) -> None:
@@ -67,8 +70,8 @@ def test_there_is_no_link_when_nothing_landed(sim: Simulator, run, day, tmp_path
         ("s3://b/cca/cdr/site=a", "https://console.aws.amazon.com/s3/buckets/b?prefix=cca/cdr/site=a/"),
         ("s3://b/a b&c", "https://console.aws.amazon.com/s3/buckets/b?prefix=a%20b%26c/"),
         ("gs://b/cca/x=1", "https://console.cloud.google.com/storage/browser/b/cca/x=1"),
-        ("abfs://files/cca", "abfs://files/cca"),
-        ("/data/a b", "file:///data/a%20b"),
+        ("abfs://files/cca", "cca/docs/landed?folder=abfs://files/cca"),
+        ("/data/a b&c", "cca/docs/landed?folder=/data/a%20b%26c"),
     ],
 )
 def test_a_store_with_a_console_on_the_web_is_shown_there(folder: str, url: str) -> None:
@@ -86,7 +89,7 @@ def test_a_store_with_a_console_on_the_web_is_shown_there(folder: str, url: str)
 )
 def test_another_s3_server_has_no_console_at_amazon(endpoint: str, amazon: bool) -> None:
     assert console_url("s3://b/cca", lambda: endpoint).startswith(
-        "https://console.aws" if amazon else "s3://"
+        "https://console.aws" if amazon else f"{SHOWN}s3://"
     )
 
 
@@ -97,7 +100,7 @@ def test_on_an_s3_server_of_ones_own_the_link_is_the_url_without_the_connection_
     operator = landing(f"s3://aws_default@{BUCKET}/{prefix}")
     run(operator, day)
     url = LandedFilesLink().get_link(operator, ti_key=TASK)
-    assert url == f"s3://{BUCKET}/{prefix}/cdr_compressed/creation_date={day}"
+    assert url == f"{SHOWN}s3://{BUCKET}/{prefix}/cdr_compressed/creation_date={day}"
 
 
 @pytest.mark.parametrize("report", REPORTS)

@@ -113,6 +113,46 @@ def test_a_date_outside_retention_is_skipped_in_a_backfill(days: int) -> None:
         asked(logical_date=date, dag_run=SimpleNamespace(run_type=DagRunType.BACKFILL_JOB)).check_retention()
 
 
+BACKFILL = SimpleNamespace(run_type=DagRunType.BACKFILL_JOB)
+
+
+@pytest.mark.parametrize("argument", [None, "2026-03-06"])
+@pytest.mark.parametrize(
+    ("params", "says"),
+    [
+        ({"partition": "2026-03-06"}, "about 2026-03-05, but its param partition names 2026-03-06: leave"),
+        (
+            {"partition": "2026-03-05", "partition_end": "2026-03-06"},
+            "names 2026-03-05 to 2026-03-06: leave",
+        ),
+    ],
+)
+def test_a_backfill_is_about_its_own_dates_and_takes_no_other_from_the_params(
+    argument: str | None, params: dict[str, str], says: str
+) -> None:
+    """All of its runs have the same params, and would land one date; a template may hand it on."""
+    with pytest.raises(InvalidArgument, match=says):
+        asked(
+            partition=argument and params["partition"],
+            end=argument and params.get("partition_end"),
+            params=params,
+            logical_date=DATE,
+            dag_run=BACKFILL,
+        )
+
+
+@pytest.mark.parametrize("report", [DAILY, MONTHLY])
+def test_a_backfill_may_name_the_date_that_it_is_about(report: Any) -> None:
+    given = asked(report, params={"partition": "2026-03-05"}, logical_date=DATE, dag_run=BACKFILL)
+    assert DATE.to_date_string().startswith(str(given.first))
+
+
+def test_a_backfill_takes_the_argument_of_its_operator() -> None:
+    params = {"partition": "2026-03-06"}
+    given = asked(partition="2026-01-01", params=params, logical_date=DATE, dag_run=BACKFILL)
+    assert str(given.first) == "2026-01-01"
+
+
 def test_a_run_that_was_clicked_is_asked_for_by_hand() -> None:
     date = pendulum.now("UTC").subtract(days=400)
     with pytest.raises(OutsideRetention):

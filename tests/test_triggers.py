@@ -6,7 +6,7 @@ import asyncio
 import json
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
@@ -64,12 +64,6 @@ class Naps:
         return payloads
 
 
-@pytest.fixture
-def said(capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> Callable[[], str]:
-    """What the trigger has logged: Airflow 3.1 does so through Python's logging, later ones print it."""
-    return lambda: capsys.readouterr().out or caplog.text
-
-
 def nothing() -> None:
     pass
 
@@ -93,7 +87,7 @@ def test_each_partition_of_the_lookback_is_told_once_oldest_first(sim: Simulator
     assert naps.seconds == [60, 60, 60, 60]
 
 
-def test_each_look_tells_one_at_most(sim: Simulator, naps: Naps, days) -> None:
+def test_each_check_tells_one_at_most(sim: Simulator, naps: Naps, days) -> None:
     """Airflow can keep the second of two events within moments until a third comes."""
     assert [payload["partition"] for payload in naps.watch(watcher())] == days[:1]
     assert [payload["partition"] for payload in naps.watch(watcher(), nothing)] == days[:2]
@@ -146,7 +140,7 @@ def test_faults_never_end_it_and_its_pauses_grow_to_an_hour(sim: Simulator, naps
     assert naps.seconds[:7] == [120, 240, 480, 960, 1920, 3600, 3600]
     assert naps.seconds[19:] == [LONGEST_PAUSE, 60, 60, 60]
     assert sorted(payload["partition"] for payload in payloads) == days
-    assert said().count("that failed. Next look in") == 20
+    assert said().count("that failed. Next check in") == 20
 
 
 @pytest.mark.parametrize("fault", [Status(406), Status(401), Status(403, "File expired for download")])
@@ -154,7 +148,7 @@ def test_not_even_what_somebody_must_cure_ends_it(sim: Simulator, naps: Naps, da
     rule = sim.inject(fault, REPORT, times=None)
     payloads = naps.watch(watcher(), nothing, lambda: sim.faults.remove(rule), nothing, nothing)
     assert sorted(payload["partition"] for payload in payloads) == days
-    assert said().count("that failed. Next look in") == 2
+    assert said().count("that failed. Next check in") == 2
 
 
 def test_a_missing_connection_does_not_end_it(sim: Simulator, naps: Naps) -> None:

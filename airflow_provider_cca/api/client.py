@@ -19,6 +19,7 @@ from airflow_provider_cca.api.site_list import whole
 from airflow_provider_cca.core.files import RemoteFile, Site
 from airflow_provider_cca.core.listings import Listed, Listing, Window
 from airflow_provider_cca.core.partition import Partition, Scope
+from airflow_provider_cca.errors import CcaError
 from airflow_provider_cca.reports import REPORTS, check_listing
 
 log = logging.getLogger(__name__)
@@ -112,8 +113,25 @@ class CcaClient:
         return listed(self.files, window)
 
     def count(self, scope: Scope, first: Partition, last: Partition | None = None) -> int:
-        """How many files the listing holds, by one small request; raises StillProcessing like `files`."""
-        return self._page(self._listing(scope, first, last or first, "creation"), 0, 1).total
+        """Count the entries of a listing, odd ones included, without parsing them.
+
+        `total` alone decides nothing, since a server may count without the filter: it only says whether a
+        further page is worth asking for, and a refusal of such a page is its end. Raises StillProcessing like
+        `files`.
+        """
+        call = self._listing(scope, first, last or first, "creation")
+        start, seen = 0, set[str]()
+        while True:
+            try:
+                page, before = self._page(call, start, PAGE_SIZE), len(seen)
+            except CcaError:
+                if seen:
+                    return len(seen)
+                raise
+            seen.update(map(repr, page.items))
+            start += len(page.items)
+            if start >= page.total or len(seen) == before:
+                return len(seen)
 
     def download(self, file: RemoteFile) -> Generator[bytes]:
         """The body of a file in chunks (§3.5.6, §3.5.7, §3.6.3); one attempt, not verified.

@@ -23,6 +23,7 @@ from airflow_provider_cca.errors import (
     Forbidden,
     InvalidConnection,
     InvalidRequest,
+    LinkExpired,
     ServerFault,
     StillProcessing,
     TooManyConnections,
@@ -30,6 +31,9 @@ from airflow_provider_cca.errors import (
     UnexpectedAnswer,
 )
 from airflow_provider_cca.reports import MAX_DOWNLOAD_ATTEMPTS, RETENTION_DAYS
+
+_LINK_EXPIRED = re.compile(r"\b(link|url|uri|signature|request|token|ticket)\b[^.]{0,40}\bexpired\b", re.I)
+"""403 of a signed or short-lived link: the object stores say "Request has expired"."""
 
 _MEANINGS: dict[type[CcaError], re.Pattern[str]] = {
     StillProcessing: re.compile(r"in progress|still processing|being generated|generation", re.I),
@@ -65,6 +69,7 @@ def refusal(
     retry_after: float | None,
     file: RemoteFile | None = None,
     generating_403: bool = False,
+    account_works: bool = False,
 ) -> CcaError:
     """The error for a status other than 200.
 
@@ -72,10 +77,13 @@ def refusal(
     :param what: The call, as in "the listing of cdr_compressed".
     :param file: The file, when one was being downloaded.
     :param generating_403: Whether 403 without a telling message means "still generating" here.
+    :param account_works: Whether the server has accepted a token of this account before.
     """
     said = f' The server says: "{message}"' if message else ""
     if status == 412:
         return StillProcessing(f"{what} is still processing (412).{said}", retry_after=retry_after)
+    if file and (status in {404, 410} or (status == 401 and account_works)):
+        return LinkExpired(f"{what} {_TEXTS[LinkExpired]} ({status}).{said}")
     if status == 403:
         meaning = _meaning_of_403(message, file, generating_403)
         facts = {"retry_after": retry_after} if meaning is StillProcessing else {}
@@ -112,23 +120,31 @@ _TEXTS: dict[type[CcaError], str] = {
     StillProcessing: "is not available yet, it is being generated",
     FileExpired: f"is past its {RETENTION_DAYS} days and gone",
     AttemptsExhausted: f"was downloaded more than {MAX_DOWNLOAD_ATTEMPTS} times, ask Cisco to release it",
+    LinkExpired: "has a link that no longer works: list the file anew, as the next attempt of the task does",
     Forbidden: "is forbidden, ask whether the machine account may read it",
 }
 
 
 def _meaning_of_403(message: str, file: RemoteFile | None, generating_403: bool) -> type[CcaError]:
+    gone = _gone(file) if file else None
+    if file and _LINK_EXPIRED.search(message):
+        return gone or LinkExpired
     told = [meaning for meaning, pattern in _MEANINGS.items() if pattern.search(message)]
     if len(told) == 1:
         return told[0]
-    if file:
-        now = datetime.now(UTC)
-        if file.expires_on and file.expires_on <= now:
-            return FileExpired
-        if not file.expires_on and file.created_on <= now - timedelta(days=RETENTION_DAYS):
-            return FileExpired
-        if file.download_attempts >= MAX_DOWNLOAD_ATTEMPTS:
-            return AttemptsExhausted
-    return StillProcessing if generating_403 else Forbidden
+    return gone or (StillProcessing if generating_403 else Forbidden)
+
+
+def _gone(file: RemoteFile) -> type[CcaError] | None:
+    """Return why the listing says that a file cannot be downloaded any more, if it does."""
+    now = datetime.now(UTC)
+    if file.expires_on:
+        expired = file.expires_on <= now
+    else:
+        expired = file.created_on <= now - timedelta(days=RETENTION_DAYS)
+    if expired:
+        return FileExpired
+    return AttemptsExhausted if file.download_attempts >= MAX_DOWNLOAD_ATTEMPTS else None
 
 
 MAX_BYTES = 4096

@@ -270,6 +270,7 @@ class CcaSession:
             retry_after=retry_after_seconds(response.headers.get("Retry-After"), datetime.now(UTC)),
             file=call.file,
             generating_403=call.generating_403,
+            account_works=self._account.worked is not None,
         )
 
     def _said(self, response: requests.Response) -> str:

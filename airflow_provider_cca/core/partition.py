@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 
 import pendulum
 
 from airflow_provider_cca.errors import InvalidArgument
 from airflow_provider_cca.reports import RETENTION_DAYS, Grain, Report
 
+SETTLED_AFTER = timedelta(hours=48)
+"""How long after the end of a date (UTC) an empty listing of it is believed: the server's zone is unknown,
+and some of its listings are empty while the files are being made."""
+
 
 @dataclass(frozen=True, order=True)
 class Partition:
-    """The files created on one day, or in one month, of UTC.
+    """The files that the server lists for one date, or one month.
 
     :param first: Its first day.
     :param grain: Whether it is that day or the month that begins with it.
@@ -79,6 +83,10 @@ class Partition:
     def fading(self, now: datetime) -> bool:
         """Whether some file of this partition may be past its retention already."""
         return self.first <= now.astimezone(UTC).date() - timedelta(days=RETENTION_DAYS)
+
+    def is_settled(self, now: datetime) -> bool:
+        """Return whether it ended 48 hours ago (UTC), so that an empty listing means that it has no files."""
+        return now - SETTLED_AFTER >= datetime.combine(self.last, time.max, UTC)
 
     def begun(self, now: datetime) -> bool:
         """Whether the server can already have created a file of this partition."""

@@ -12,6 +12,7 @@ members alone are unpacked: the library's other methods give as much at once as 
 from __future__ import annotations
 
 import stat
+import struct
 import zipfile
 import zlib
 from collections.abc import Generator, Iterator
@@ -53,6 +54,10 @@ _GZIP = 31  # as zlib's wbits: the largest window, in a gzip frame, whose time i
 _ENCRYPTED, _PATCHED, _STRONGLY_ENCRYPTED = 0x1, 0x20, 0x40
 _METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
 _ON_UNIX = 3
+_HEADER_BYTES, _LENGTHS_AT = (
+    30,
+    26,
+)  # of a member, before its name; where it has the lengths of name and extra
 
 
 @dataclass(frozen=True)
@@ -111,10 +116,12 @@ class Archive:
     def __init__(self, file: IO[bytes], name: str, limits: Limits) -> None:
         self._name, self._limits = name, limits
         with self._translated(""):
-            self._zip = zipfile.ZipFile(_Bounded(file, name, limits.directory_bytes))
+            bounded = _Bounded(file, name, limits.directory_bytes)
+            self._zip = zipfile.ZipFile(bounded)
         infos = [info for info in self._zip.infolist() if not _is_folder(info)]
         self.members = tuple(Member(n, i.orig_filename, i.file_size, i) for n, i in enumerate(infos))
         self._judge()
+        self._judge_layout(bounded)
 
     def chunks(self, member: Member) -> Generator[bytes]:
         """The member's bytes; raises DamagedArchive, at their end at the latest, unless its CRC is right."""
@@ -137,6 +144,24 @@ class Archive:
         total = sum(member.size for member in self.members)
         if total > self._limits.total_bytes:
             self._refuse("", f"unpacks to {total} bytes", "total_bytes", self._limits.total_bytes)
+
+    def _judge_layout(self, file: _Bounded) -> None:
+        """Raise HostileArchive unless each member ends where the next one, or the table of contents, begins.
+
+        Members that share bytes make gigabytes of a small file; not every patch of Python refuses them.
+        """
+        infos = sorted(self._zip.infolist(), key=lambda info: info.header_offset)
+        ends = [*(info.header_offset for info in infos[1:]), self._zip.start_dir]
+        with self._translated(""):
+            for info, limit in zip(infos, ends, strict=False):
+                file.seek(info.header_offset + _LENGTHS_AT)
+                names = sum(struct.unpack("<2H", file.read(4)))
+                end = info.header_offset + _HEADER_BYTES + names + info.compress_size
+                if end > limit:
+                    raise HostileArchive(
+                        f"{self._about(info.orig_filename)} is said to end at byte {end}, but what follows "
+                        f"it in the zip begins at byte {limit}: members share bytes, and nothing was unpacked"
+                    )
 
     def _judge_member(self, member: Member) -> None:
         info, limits, about = member._info, self._limits, self._about(member.name)

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from airflow.sdk.configuration import conf
-    from airflow.sdk.exceptions import AirflowFailException, AirflowNotFoundException, AirflowSkipException
+    from airflow.sdk.exceptions import (
+        AirflowFailException,
+        AirflowNotFoundException,
+        AirflowRescheduleException,
+        AirflowSensorTimeout,
+        AirflowSkipException,
+    )
     from airflow.sdk.log import amask_secret
 else:
     try:
@@ -34,12 +40,16 @@ else:
         from airflow.sdk.exceptions import (
             AirflowFailException,
             AirflowNotFoundException,
+            AirflowRescheduleException,
+            AirflowSensorTimeout,
             AirflowSkipException,
         )
     except ImportError:  # Airflow 3.1
         from airflow.exceptions import (
             AirflowFailException,
             AirflowNotFoundException,
+            AirflowRescheduleException,
+            AirflowSensorTimeout,
             AirflowSkipException,
         )
 
@@ -56,6 +66,8 @@ def stats() -> Any:
 __all__ = [
     "AirflowFailException",
     "AirflowNotFoundException",
+    "AirflowRescheduleException",
+    "AirflowSensorTimeout",
     "AirflowSkipException",
     "amask_secret",
     "conf",

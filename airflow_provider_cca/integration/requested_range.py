@@ -104,9 +104,28 @@ def partitions_of_run(
     else:
         first = Partition.parse(given, report.grain)
         last = Partition.parse(end, report.grain) if end else first
+    named = {_given(params.get("partition")), _given(params.get("partition_end"))} - {None}
+    if run_type(context) == "backfill" and {given, end} - {None} & named:
+        _check_backfill(context, report, first, last)
     if last < first:
         raise InvalidArgument(f"partition_end {last} lies before partition {first}", argument="partition_end")
     return Asked(first, last, by_hand)
+
+
+def _check_backfill(context: Mapping[str, Any], report: Report, first: Partition, last: Partition) -> None:
+    """Raise InvalidArgument unless the params name the run's own date.
+
+    The form of a backfill gives its params to all runs: they would land one date, and the others would pass
+    for landed.
+    """
+    own = Partition.of(_date_of(context, report), report.grain)
+    if not first == last == own:
+        raise InvalidArgument(
+            f"this run of a backfill is about {own}, but its param partition names "
+            f"{first}{'' if first == last else f' to {last}'}: leave the params partition and partition_end "
+            "empty in the form of a backfill, whose dates say what lands",
+            argument="partition",
+        )
 
 
 def run_type(context: Mapping[str, Any]) -> str:

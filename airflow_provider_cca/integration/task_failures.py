@@ -1,23 +1,123 @@
-"""How an error of ours ends a task."""
+"""End a task by an error of ours, with one line in its log that says what to do."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import logging
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any
 
-from airflow_provider_cca.errors import CcaError
-from airflow_provider_cca.integration.compat import AirflowFailException
+from airflow_provider_cca.errors import (
+    CcaError,
+    Closed,
+    DestinationUnusable,
+    InvalidArgument,
+    NotLanded,
+    OutsideRetention,
+    StoreError,
+)
+from airflow_provider_cca.integration.compat import AirflowFailException, conf
+
+log = logging.getLogger(__name__)
+
+_RETRY = "let Airflow retry"
+_SHOW_CISCO = "show the message to Cisco"
+_CORRECT_CONNECTION = "correct it under Admin > Connections"
+_CHECK_NETWORK = f"{_RETRY}; check host and network; lower max_connections if it says 429"
+
+REMEDIES: Mapping[str, str] = {
+    "ConnectionFailed": _CHECK_NETWORK,
+    "ServerFault": _CHECK_NETWORK,
+    "TooManyConnections": _CHECK_NETWORK,
+    "UnreadableAnswer": _CHECK_NETWORK,
+    "IncompleteListing": _RETRY,
+    "WrongSize": f"{_RETRY}; if it stays so, {_SHOW_CISCO}",
+    "WrongChecksum": f"{_RETRY}; if it stays so, {_SHOW_CISCO}",
+    "TruncatedSnapshot": f"{_RETRY}; if it stays so, {_SHOW_CISCO}",
+    "StillProcessing": f"wait with CcaFilesSensor, or {_RETRY}",
+    "StoreError": _RETRY,
+    "NotLanded": f"land that date, or {_RETRY}",
+    "DamagedArchive": _SHOW_CISCO,
+    "UnsupportedArchive": _SHOW_CISCO,
+    "HostileArchive": "if the file is right, raise the limit that the message names",
+    "DestinationUnusable": "correct the destination or its credentials",
+    "InvalidArgument": "the message says which",
+    "InvalidRequest": "the message says which",
+    "InvalidConnection": _CORRECT_CONNECTION,
+    "Unauthorized": _CORRECT_CONNECTION,
+    "HostNotAllowed": "if it is Cisco's, add it to download_hosts",
+    "OutsideRetention": "choose another date",
+    "FileExpired": "ask Cisco",
+    "AttemptsExhausted": "ask Cisco",
+    "Forbidden": "ask Cisco",
+    "MalformedListing": _SHOW_CISCO,
+    "UnexpectedAnswer": _SHOW_CISCO,
+    "ExpiresSoon": "see why they did not, and land them in time: the alarm",
+}
+"""Name of an error -> what to do about it, as the table "When a task fails" of the README says it."""
+
+_NOT_OF_THE_CONNECTION = (
+    Closed,
+    DestinationUnusable,
+    InvalidArgument,
+    NotLanded,
+    OutsideRetention,
+    StoreError,
+)
 
 
-@contextmanager
-def airflow_errors() -> Iterator[None]:
-    """End what can never succeed as AirflowFailException, without retries; let the rest through.
+class airflow_errors:  # noqa: N801 - a context manager, used as a statement
+    """Context manager: end what can never succeed as AirflowFailException, let Airflow retry the rest.
 
-    The message begins with the name of our error, under which the documentation says what to do.
+    What is raised has neither causes nor frames of the libraries below: Airflow would log some fifty lines of
+    them after the one that matters. They are logged at DEBUG.
+
+    :param operator: Whose task it is: its connection is named, and its log ends in one line at ERROR.
     """
-    try:
-        yield
-    except CcaError as error:
-        if error.retryable:
-            raise
-        raise AirflowFailException(f"{type(error).__name__}: {error}") from error
+
+    def __init__(self, operator: Any = None) -> None:
+        self._operator = operator
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not isinstance(error, CcaError):
+            return
+        log.debug("What has led to the failure of this task:", exc_info=error)
+        bare = _bare(error, getattr(self._operator, "cca_conn_id", None))
+        if self._operator is not None:
+            log_last(self._operator, failure_line(bare))
+        if bare.retryable:
+            raise bare from None
+        raise AirflowFailException(f"{type(bare).__name__}: {bare}") from bare
+
+
+def failure_line(error: CcaError) -> str:
+    """Return the line for the log of a failed task: name of the error, what, what to do, where explained."""
+    name, told = type(error).__name__, getattr(error, "failures", {})
+    kinds = {str(one.get("error")) for one in told.values()} if told else {name}
+    remedies = dict.fromkeys(REMEDIES[kind] for kind in sorted(kinds) if kind in REMEDIES)
+    to_do = f" What to do: {'; '.join(remedies)}." if remedies else ""
+    pages = conf.get("api", "base_url", fallback="").rstrip("/")
+    return f"{name}: {str(error).rstrip('.')}.{to_do} Explained at {pages}/cca/docs/#when-a-task-fails"
+
+
+def log_last(operator: Any, line: str) -> None:
+    """Log a line at ERROR after Airflow's own about the failure of this task, be it retried or not."""
+
+    def say(context: Any) -> None:
+        log.error("%s", line)
+
+    # Only now: callbacks that the DAG names would make the scheduler look for them.
+    for name in ("on_failure_callback", "on_retry_callback"):
+        setattr(operator, name, [*(getattr(operator, name) or ()), say])
+
+
+def _bare(error: CcaError, conn_id: str | None) -> CcaError:
+    """Return the same error without causes and frames, its message with the connection."""
+    message = str(error)
+    if conn_id and repr(conn_id) not in message and not isinstance(error, _NOT_OF_THE_CONNECTION):
+        message = f"{message} (connection {conn_id!r})"
+    return type(error)(message, **vars(error))

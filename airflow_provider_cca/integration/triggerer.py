@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, ClassVar
 from weakref import WeakKeyDictionary, ref
@@ -15,6 +16,9 @@ MASKING_SECONDS = 10.0
 MOST_ASKING = 16
 """How many triggers ask Airflow for their connection at the same time."""
 
+MAX_THREADS = 32
+"""How many triggers ask a CCA server at the same time."""
+
 
 class SharedByTriggers:
     """What all triggers on one event loop share."""
@@ -24,6 +28,8 @@ class SharedByTriggers:
     def __init__(self) -> None:
         self.asking = asyncio.Semaphore(MOST_ASKING)
         """A thousand that wake up at once would hold the loop for as long as all of them need to ask."""
+        self.threads = ThreadPoolExecutor(MAX_THREADS, "cca-trigger")
+        """asyncio's own pool has six threads: as many servers that do not answer would stop every trigger."""
         self._loop = ref(asyncio.get_running_loop())
         self._masked: set[int] = set()
 

@@ -115,6 +115,11 @@ def in_units(size: float) -> str:
     return f"{size / 1000:.1f} TB"
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun: 1 file, 1,234 files."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def in_words(seconds: float) -> str:
     """A stretch of time, roughly: 45 s, 18 min, 3.2 h."""
     if seconds < 90:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ from airflow_provider_cca.events import lineage, metrics
 from airflow_provider_cca.events.asset_events import announce, announce_each, facts_of
 from airflow_provider_cca.extra_links import LandedFilesLink, ReportDocsLink
 from airflow_provider_cca.hooks import CcaHook
-from airflow_provider_cca.integration.arguments import check_destination
+from airflow_provider_cca.integration.arguments import CheckedArguments, check_destination
 from airflow_provider_cca.integration.destination import PUBLISHING_WORKERS, open_store
 from airflow_provider_cca.integration.task_failures import airflow_errors
 
@@ -46,13 +47,16 @@ ATTEMPTS_TO_KEEP = 5
 """So often the parts of a mapped task, which may all fail at once, try to write what they share: in 8 s."""
 
 
-class CcaOperator(BaseOperator):
+class CcaOperator(CheckedArguments, BaseOperator):
     """What all operators of this package share: the connection, and how a killed task ends.
 
-    :param cca_conn_id: The connection, of type `cca`.
+    :param cca_conn_id: The connection, of type `cca` (templated).
     """
 
+    template_fields: Sequence[str] = ("cca_conn_id",)
+
     _client: CcaClient | None = None
+    _began = 0.0
 
     def __init__(self, *, cca_conn_id: str = "cca_default", **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -61,7 +65,8 @@ class CcaOperator(BaseOperator):
     @contextmanager
     def connected(self) -> Iterator[CcaClient]:
         """A client for the time of the block, in which errors become what Airflow acts on."""
-        with airflow_errors(), CcaHook(self.cca_conn_id).get_conn() as client:
+        self._began = time.monotonic()
+        with airflow_errors(self), CcaHook(self.cca_conn_id).get_conn() as client:
             self._client = client
             try:
                 yield client
@@ -93,7 +98,8 @@ class CcaLandingOperator(CcaOperator):
 
     def __init__(self, *, destination: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        check_destination(destination)
+        if self.of_dag_file:
+            check_destination(destination)
         self.destination = destination
 
     @contextmanager
@@ -128,6 +134,7 @@ class CcaLandingOperator(CcaOperator):
 
         workers = client.config.max_connections + PUBLISHING_WORKERS
         landing = Landing(self.store(), client.download, client.session.retry, workers)
+        self._began = time.monotonic()
         try:
             return landing.land(partitions, strays, whole=whole)
         finally:
@@ -141,10 +148,29 @@ class CcaLandingOperator(CcaOperator):
     ) -> None:
         """Let Airflow's metrics know of a landing, and OpenLineage when it asks."""
         self._landed = landed
+        self._say_what_landed(landed, downloaded)
         _count_landing(landed, downloaded)
         config = client.config
         source = f"cca://{config.host}{f':{config.port}' if config.port else ''}"
         self._lineage = lineage.facts_of(source, str(self.destination), landed)
+
+    def _say_what_landed(
+        self, landed: Sequence[Landed], downloaded: Mapping[tuple[str, str | None], Amount]
+    ) -> None:
+        """Log one line: where it landed, how much there is, how much of it was downloaded and how fast."""
+        from airflow_provider_cca.landing.progress import counted, in_units
+
+        seconds = time.monotonic() - self._began
+        amounts = list(downloaded.values())
+        size = sum(one.bytes for one in amounts)
+        log.info(
+            "Landed in %s: %s with %s, %s; downloaded %s, %s in %.1f s (%.1f MB/s)",
+            self.url(landed[0].manifest).rpartition("/")[0] if len(landed) == 1 else self.destination,
+            *(counted(len(landed), "partition"), counted(sum(one.files for one in landed), "file")),
+            in_units(sum(one.bytes for one in landed)),
+            *(counted(sum(one.files for one in amounts), "file"), in_units(size)),
+            *(seconds, size / 1e6 / max(seconds, 0.001)),
+        )
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any] | None:
         """What landed; also of a task that failed after some of it had."""

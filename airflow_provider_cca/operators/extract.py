@@ -18,7 +18,12 @@ from airflow_provider_cca.extract.zip_reader import (
     MAX_TOTAL_BYTES,
     Limits,
 )
-from airflow_provider_cca.integration.arguments import check_arguments, check_destination, is_open
+from airflow_provider_cca.integration.arguments import (
+    CheckedArguments,
+    check_arguments,
+    check_destination,
+    is_open,
+)
 from airflow_provider_cca.integration.destination import open_store
 from airflow_provider_cca.integration.requested_range import partitions_of_run
 from airflow_provider_cca.integration.task_failures import airflow_errors
@@ -34,7 +39,7 @@ _MANIFEST = re.compile(
 )
 
 
-class CcaExtractOperator(BaseOperator):
+class CcaExtractOperator(CheckedArguments, BaseOperator):
     """Unpack the compressed call detail records that landed, each member to a gzip-compressed object.
 
     The members of `{source}/cdr_compressed/creation_date=…` go to
@@ -77,20 +82,22 @@ class CcaExtractOperator(BaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        for each in [source] if isinstance(source, str) or is_open(source) else source:
-            check_destination(each, "source")
-        check_destination(destination)
-        check_arguments(report=ZIPS.name, partition=partition, partition_end=partition_end)
+        self._limits = (max_members, max_member_bytes, max_total_bytes, max_ratio)
+        if self.of_dag_file:
+            for each in [source] if isinstance(source, str) or is_open(source) else source:
+                check_destination(each, "source")
+            check_destination(destination)
+            check_arguments(report=ZIPS.name, partition=partition, partition_end=partition_end)
+            Limits(*self._limits)
         self.source = source
         self.destination = destination
         self.partition = partition
         self.partition_end = partition_end
-        self.limits = Limits(max_members, max_member_bytes, max_total_bytes, max_ratio)
 
     def execute(self, context: Context) -> dict[str, Any]:
         self._closed = Event()
         try:
-            with airflow_errors():
+            with airflow_errors(self):
                 partitions = self._asked(context)
                 return self._summary(partitions, self._unpack(partitions))
         finally:
@@ -106,7 +113,7 @@ class CcaExtractOperator(BaseOperator):
 
         target = open_store(self.destination)
         sources = {root: open_store(root, "source") for root in dict.fromkeys(root for root, _ in partitions)}
-        unpacking = Unpacking(target, self.limits, Retry(self._closed or Event()))
+        unpacking = Unpacking(target, Limits(*self._limits), Retry(self._closed or Event()))
         return unpacking.unpack([(sources[root], partition) for root, partition in partitions])
 
     def _asked(self, context: Context) -> list[tuple[str, Partition]]:

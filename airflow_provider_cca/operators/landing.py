@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,7 @@ from airflow.sdk import Context
 from airflow_provider_cca.core.files import RemoteFile, by_partition
 from airflow_provider_cca.core.partition import Partition, Scope
 from airflow_provider_cca.errors import CcaError, InvalidArgument, PartlyLanded
-from airflow_provider_cca.integration.arguments import check_arguments, is_open
+from airflow_provider_cca.integration.arguments import check_arguments, is_open, listed, site_names
 from airflow_provider_cca.integration.requested_range import Asked, partitions_of_run
 from airflow_provider_cca.operators.cca_operator import CcaLandingOperator, summary
 from airflow_provider_cca.reports import report_named
@@ -32,11 +31,11 @@ class CcaDownloadFilesOperator(CcaLandingOperator):
     :param destination: Where to: a path, or a URL such as s3://aws_default@bucket/cca (templated).
     """
 
-    template_fields: Sequence[str] = ("files", "destination")
+    template_fields: Sequence[str] = ("cca_conn_id", "files", "destination")
 
     def __init__(self, *, files: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if not is_open(files):
+        if self.of_dag_file and not is_open(files):
             self._parsed(files)
         self.files = files
 
@@ -48,12 +47,8 @@ class CcaDownloadFilesOperator(CcaLandingOperator):
 
     @staticmethod
     def _parsed(files: Any) -> list[RemoteFile]:
-        if isinstance(files, str):
-            try:
-                files = json.loads(files)
-            except ValueError:
-                files = None
-        if isinstance(files, str | Mapping) or not hasattr(files, "__iter__"):
+        files = listed(files, list, dict)
+        if not all(isinstance(file, Mapping) for file in files):
             raise InvalidArgument(
                 "files is not a list: give the output of CcaListFilesOperator, or a part of it",
                 argument="files",
@@ -81,7 +76,9 @@ class CcaToObjectStorageOperator(CcaLandingOperator):
     :param level: "site", "customer" or "partner", for peak-port reports (templated).
     """
 
-    template_fields: Sequence[str] = ("report", "destination", "partition", "partition_end", "site", "level")
+    template_fields: Sequence[str] = (
+        *("cca_conn_id", "report", "destination", "partition", "partition_end", "site", "level"),
+    )
 
     def __init__(
         self,
@@ -94,9 +91,10 @@ class CcaToObjectStorageOperator(CcaLandingOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        check_arguments(
-            report=report, site=site, level=level, partition=partition, partition_end=partition_end
-        )
+        if self.of_dag_file:
+            check_arguments(
+                report=report, site=site, level=level, partition=partition, partition_end=partition_end
+            )
         self.report = report
         self.partition = partition
         self.partition_end = partition_end
@@ -162,9 +160,7 @@ class CcaToObjectStorageOperator(CcaLandingOperator):
         return client.files_of_all(scopes, files), spoilt
 
     def _sites(self) -> Sequence[str | None]:
-        if self.site is None or isinstance(self.site, str):
-            return [self.site or None]
-        return list(dict.fromkeys(self.site)) or [None]
+        return site_names(self.site) or [None]
 
 
 def _with_spoilt(

@@ -9,7 +9,7 @@ from airflow.sdk import Context
 
 from airflow_provider_cca.core.files import by_partition
 from airflow_provider_cca.core.partition import Scope
-from airflow_provider_cca.integration.arguments import check_arguments
+from airflow_provider_cca.integration.arguments import check_arguments, site_name
 from airflow_provider_cca.integration.requested_range import partitions_of_run
 from airflow_provider_cca.operators.cca_operator import CcaOperator
 from airflow_provider_cca.reports import report_named
@@ -41,7 +41,7 @@ class CcaListFilesOperator(CcaOperator):
     :param level: "site", "customer" or "partner", for peak-port reports (templated).
     """
 
-    template_fields: Sequence[str] = ("report", "partition", "partition_end", "site", "level")
+    template_fields: Sequence[str] = ("cca_conn_id", "report", "partition", "partition_end", "site", "level")
 
     def __init__(
         self,
@@ -55,9 +55,10 @@ class CcaListFilesOperator(CcaOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        check_arguments(
-            report=report, site=site, level=level, by=by, partition=partition, partition_end=partition_end
-        )
+        if self.of_dag_file:
+            check_arguments(
+                report=report, site=site, level=level, by=by, partition=partition, partition_end=partition_end
+            )
         self.report = report
         self.partition = partition
         self.partition_end = partition_end
@@ -67,8 +68,9 @@ class CcaListFilesOperator(CcaOperator):
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
         with self.connected() as client:
-            scope = Scope(report_named(self.report), self.site or None, self.level or None)
+            scope = Scope(report_named(self.report), site_name(self.site), self.level or None)
             if self.by == "new":
+                check_arguments(report=self.report, by=self.by, site=scope.site, partition=self.partition)
                 return [file.as_dict() for file in client.files(scope, by=self.by)]
             asked = partitions_of_run(context, scope.report, self.partition, self.partition_end)
             if self.by == "creation":

@@ -21,8 +21,9 @@ from airflow_provider_cca.errors import (
     StoreError,
     Unauthorized,
 )
-from airflow_provider_cca.integration.arguments import is_open
+from airflow_provider_cca.integration.arguments import is_open, site_names
 from airflow_provider_cca.integration.destination import PUBLISHING_WORKERS
+from airflow_provider_cca.integration.requested_range import run_type
 from airflow_provider_cca.operators.cca_operator import CcaLandingOperator
 from airflow_provider_cca.reports import LEVELS, RETENTION_DAYS, Report, report_named
 
@@ -69,7 +70,17 @@ class CcaReconcileOperator(CcaLandingOperator):
     """
 
     template_fields: Sequence[str] = (
-        *("report", "destination", "lookback_days", "site", "level", "only_look", "alarm_days", "verify"),
+        *(
+            "cca_conn_id",
+            "report",
+            "destination",
+            "lookback_days",
+            "site",
+            "level",
+            "only_look",
+            "alarm_days",
+            "verify",
+        ),
     )
 
     def __init__(
@@ -92,7 +103,8 @@ class CcaReconcileOperator(CcaLandingOperator):
         self.only_look = dry_run  # operators have a method dry_run
         self.alarm_days = alarm_days
         self.verify = verify
-        self._check()
+        if self.of_dag_file:
+            self._check()
 
     def execute(self, context: Context) -> dict[str, Any]:
         from airflow_provider_cca.coverage.document import SNAPSHOT_NAME
@@ -100,10 +112,16 @@ class CcaReconcileOperator(CcaLandingOperator):
 
         with self.connected() as client:
             self._check()
+            if run_type(context) == "backfill":
+                raise InvalidArgument(
+                    "a reconciliation cannot be backfilled: each run is about the days before today, whatever"
+                    " its date; trigger the DAG once, or backfill the DAGs that land"
+                )
             store, dry_run = self.store(), _flag("dry_run", self.only_look)
             healing = self._healing(client, store)
             healing.look(self._windows(client, healing))
             failed = None if dry_run else self._heal(client, healing)
+            _say(healing, str(self.destination), dry_run=dry_run)
             snapshot, unwritten = self._write_snapshot(store, healing)
             if not dry_run:
                 self._raise_alarm(healing, snapshot, failed or unwritten)
@@ -179,7 +197,7 @@ class CcaReconcileOperator(CcaLandingOperator):
 
     def _scopes(self, client: CcaClient, report: Report) -> Iterator[Scope]:
         if report.needs == "site":
-            sites = _texts(self.site) or [site.name for site in client.sites()]
+            sites = site_names(self.site) or [site.name for site in client.sites()]
             return (Scope(report, site) for site in dict.fromkeys(sites))
         if report.needs == "level":
             return (Scope(report, level=level) for level in ([self.level] if self.level else LEVELS))
@@ -250,6 +268,32 @@ class CcaReconcileOperator(CcaLandingOperator):
             gaps=[gap_dict(gap, today) for gap in gaps[:MOST_NAMED]],
             retryable=not errors or any(error.retryable for error in errors),
         ) from (errors[0] if errors else None)
+
+
+def _say(healing: Healing, destination: str, *, dry_run: bool) -> None:
+    """Log what was found and done, in one line; what a dry run would fetch at WARNING."""
+    from airflow_provider_cca.coverage.state import State
+    from airflow_provider_cca.landing.progress import counted, in_units
+    from airflow_provider_cca.reconcile.reconciler import counts
+
+    done, found = counts(healing), list(healing.coverages.values())
+    gaps = [one for one in found if one.missing]
+    files = sum(one.missing for one in gaps)
+    size = sum(one.bytes - one.landed_bytes - sum(size for _, size in one.lost_files) for one in gaps)
+    missing = f"{counted(files, 'file')}, {in_units(size)}, in {counted(len(gaps), 'partition')}"
+    log.info(
+        "Compared %s with %s: %s complete before, %d landed now, with %s downloaded; %d lost, %d empty, "
+        "%d unknown",
+        counted(len(found), "partition"),
+        *(destination, f"{done['complete']:,}", done["healed"], counted(done["downloaded"], "file")),
+        *(sum(one.state is state for one in found) for state in (State.LOST, State.EMPTY, State.UNKNOWN)),
+    )
+    if gaps and dry_run:
+        log.warning("Missing, and left so by this dry run: %s. A landing would fetch them", missing)
+    elif gaps:
+        log.warning("Still missing: %s", missing)
+    elif not healing.failures:
+        log.info("Nothing is missing that the server still has")
 
 
 def _raise_failures(healing: Healing, failed: CcaError | None) -> None:
@@ -325,10 +369,6 @@ def _reports(value: Any) -> list[Report]:
         if not report.dates:
             raise InvalidArgument(f"report {report.name} has no listing to compare with", argument="report")
     return reports
-
-
-def _texts(value: str | Sequence[str] | None) -> list[str]:
-    return [value] if isinstance(value, str) and value else list(value or ())
 
 
 def _number(name: str, value: Any, least: int, most: int) -> int:

@@ -29,12 +29,13 @@ class CcaSiteListToObjectStorageOperator(CcaLandingOperator):
     :param snapshot_date: Today as YYYY-MM-DD, for those who want to say it (templated).
     """
 
-    template_fields: Sequence[str] = ("destination", "snapshot_date")
+    template_fields: Sequence[str] = ("cca_conn_id", "destination", "snapshot_date")
     report = "site_list"
 
     def __init__(self, *, snapshot_date: str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        check_arguments(report="cdr_compressed", partition=snapshot_date)
+        if self.of_dag_file:
+            check_arguments(report="cdr_compressed", partition=snapshot_date)
         self.snapshot_date = snapshot_date
 
     def execute(self, context: Context) -> dict[str, Any]:
@@ -53,9 +54,15 @@ class CcaSiteListToObjectStorageOperator(CcaLandingOperator):
         return {**facts, "manifest": self.url(landed.manifest)}
 
     def _refuse_other_days(self, context: Context, today: Partition) -> None:
-        """A scheduled run may come late: it stores what there is. Others are about a day that is gone."""
+        """Raise for a `snapshot_date`, or a backfilled date, that is not today.
+
+        Any other run gets today's list, however late it is: it may be retried after midnight in UTC.
+        """
+        named = self.snapshot_date not in (None, "", "None")
+        if run_type(context) != "backfill" and (run_type(context) == "scheduled" or not named):
+            return
         asked = partitions_of_run(context, REPORTS["site_list"], self.snapshot_date)
-        if asked.first != today and run_type(context) != "scheduled":
+        if asked.first != today:
             asked.refuse(
                 f"there is no site list of {asked.first}: the API gives the list as it is today and keeps no "
                 "history of it (§3.7)"

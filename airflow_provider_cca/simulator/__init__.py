@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from airflow_provider_cca.simulator.files import CcaFile
     from airflow_provider_cca.simulator.simulator import Simulator, Truth
     from airflow_provider_cca.simulator.sites import ODD_SITES
+    from airflow_provider_cca.simulator.ways import Ways
     from airflow_provider_cca.simulator.world import World
 
 __all__ = [
@@ -57,6 +58,7 @@ __all__ = [
     "Trickle",
     "TruncatedJson",
     "Truth",
+    "Ways",
     "World",
     "WrongBytes",
 ]
@@ -68,6 +70,7 @@ _HOMES = {
     "Request": "exchange",
     "Simulator": "simulator",
     "Truth": "simulator",
+    "Ways": "ways",
     "World": "world",
 }
 

@@ -11,6 +11,7 @@ from threading import Event
 
 from airflow_provider_cca.simulator.simulator import ACCOUNT, PASSWORD, Simulator
 from airflow_provider_cca.simulator.sites import ODD_SITES, plain_sites
+from airflow_provider_cca.simulator.ways import Ways
 
 
 def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -35,6 +36,8 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--files-per-day", type=int, default=1, help="compressed files for each creation date")
     add("--file-size", type=int, help="bytes of every file; small and varied if not given")
     add("--latency", type=float, default=0.0, help="seconds before each answer")
+    add("--created-at", default="07:24", help="HH:MM, UTC, from which the files of a date are created")
+    add("--way", action="append", default=[], help="NAME=VALUE, how the document is read; may be repeated")
     add("--no-recovered", action="store_true", help="no recovered files")
     add("--no-quirks", action="store_true", help="no oddly written stamps")
     return parser.parse_args(argv)
@@ -61,6 +64,8 @@ def simulator(options: argparse.Namespace) -> Simulator:
         file_size=options.file_size,
         recovered=not options.no_recovered,
         quirks=not options.no_quirks,
+        created_at=options.created_at,
+        ways=Ways.parse(options.way),
     )
 
 

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode
 
@@ -20,6 +23,10 @@ from airflow_provider_cca.simulator.files import CcaFile
 
 if TYPE_CHECKING:
     from airflow_provider_cca.simulator.simulator import Simulator
+
+
+LOGIN_PAGE = Body(b"<!DOCTYPE html><title>Sign in</title><form></form>"), (("content-type", "text/html"),)
+GATEWAY_IS_FULL = Reply(503, Body(b"<html>503 Service Temporarily Unavailable</html>"), LOGIN_PAGE[1])
 
 
 class App:
@@ -48,18 +55,24 @@ class App:
         if self.sim.before_answer is not None:
             self.sim.before_answer(exchange.asked)
         try:
-            self._check_connections(exchange)
-            await exchange.pause(self.sim.latency)
-            reply = await self._strike(exchange) or await self._reply(exchange, headers, parts)
+            reply = self._too_many(exchange)
+            if reply is None:
+                await exchange.pause(self.sim.latency)
+                reply = await self._strike(exchange) or await self._reply(exchange, headers, parts)
         except Refusal as refusal:
-            reply = refused(refusal)
+            page = self.sim.ways.login_page if refusal.status == 401 else "none"
+            reply = refused(refusal) if page == "none" else Reply(int(page), *LOGIN_PAGE)
         await exchange.reply(reply)
 
-    def _check_connections(self, exchange: Exchange) -> None:
+    def _too_many(self, exchange: Exchange) -> Reply | None:
         """§3.1: at most 20 at once for one token."""
-        call = exchange.asked.call
-        if exchange.token and call and self.sim.connections(exchange.token) > self.sim.max_connections:
-            raise Refusal(429, call.too_many)
+        call, ways = exchange.asked.call, self.sim.ways
+        if not (exchange.token and call and self.sim.is_one_too_many(exchange)):
+            return None
+        reply = refused(Refusal(429, call.too_many)) if ways.too_many == "429" else GATEWAY_IS_FULL
+        soon = format_datetime(datetime.now(UTC) + timedelta(seconds=1), usegmt=True)
+        wait = {"seconds": "1", "date": soon}.get(ways.retry_after)
+        return reply if wait is None else replace(reply, headers=(*reply.headers, ("retry-after", wait)))
 
     # Faults
 
@@ -100,19 +113,21 @@ class App:
             raise Refusal(405, f"Only {call.method} is allowed")
         if call.kind == "token":
             return self._token(exchange, exchange.body)
+        if "signature" in asked.query and call.kind == "download":
+            return await self._stored(call, parts, asked, with_token="authorization" in headers)
         if self.sim.token_of(bearer(headers.get("authorization", ""))) is None:
             raise Refusal(401, UNAUTHORIZED)
         if call.kind == "download":
-            return await self._download(call, parts)
+            return await self._download(call, parts, asked)
         if call.kind == "site_list":
             return await self._site_list()
         document = await asyncio.to_thread(listings.answer, self.sim, call, parts, asked.query)
         return self._json(exchange, document)
 
-    def _json(self, exchange: Exchange, document: dict[str, Any]) -> Reply:
+    def _json(self, exchange: Exchange, document: dict[str, Any], status: int = 200) -> Reply:
         if self.sim.edit_answer is not None:
             document = self.sim.edit_answer(exchange.asked, document)
-        return json_reply(200, document)
+        return json_reply(status, document)
 
     def _token(self, exchange: Exchange, body: bytes) -> Reply:
         """§3.3."""
@@ -125,19 +140,37 @@ class App:
             raise Refusal(401, UNAUTHORIZED)
         exchange.account = account
         token = self.sim.issue(account)
-        seconds = int((token.expires - token.issued).total_seconds())
-        document = {"tokenType": "Bearer", "accessToken": token.value, "expiresIn": seconds}
-        return self._json(exchange, document)
+        ways, seconds = self.sim.ways, int((token.expires - token.issued).total_seconds())
+        document: dict[str, Any] = {"tokenType": ways.token_type, "accessToken": token.value}
+        if ways.expires_in != "absent":
+            document["expiresIn"] = {"ms": seconds * 1000, "text": str(seconds)}.get(ways.expires_in, seconds)
+        return self._json(exchange, document, int(ways.login_status))
 
     async def _site_list(self) -> Reply:
         """§3.7; the name follows the document's convention, with today's date."""
-        content = await asyncio.to_thread(self.sim.world.site_list)
+        content = await asyncio.to_thread(self.sim.site_list)
         name = f'attachment; filename="{self.sim.site_list_name()}"'
         return Reply(200, Body(content), (("content-type", "text/csv"), ("content-disposition", name)))
 
-    async def _download(self, call: Call, parts: dict[str, str]) -> Reply:
-        """§3.5.6, §3.5.7, §3.6.3; every answer with a body counts as an attempt."""
-        world, file = self.sim.world, self._downloadable(call, parts)
+    async def _download(self, call: Call, parts: dict[str, str], asked: f.Asked) -> Reply:
+        """§3.5.6, §3.5.7, §3.6.3."""
+        file = self._downloadable(call, parts)
+        self.sim.check_link(file, asked.query)
+        if self.sim.ways.storage != "none":
+            return Reply(302, Body(b""), (("location", self.sim.signed_link(asked.path)),))
+        return await self._body(file)
+
+    async def _stored(self, call: Call, parts: dict[str, str], asked: f.Asked, *, with_token: bool) -> Reply:
+        """The object storage behind a redirect: it knows signatures, and no tokens."""
+        if with_token:
+            raise Refusal(int(self.sim.ways.storage), "Only one auth mechanism allowed")
+        if asked.query["signature"] != self.sim.signature(asked.path):
+            raise Refusal(403, "SignatureDoesNotMatch")
+        return await self._body(self._downloadable(call, parts))
+
+    async def _body(self, file: CcaFile) -> Reply:
+        """Every answer with a body counts as an attempt."""
+        world = self.sim.world
         body = world.body(file) if world.has_body(file) else await asyncio.to_thread(world.body, file)
         world.attempts[file.id] = world.attempts.get(file.id, 0) + 1
         media = "application/zip" if file.report == "cdr_compressed" else "text/csv"
@@ -152,7 +185,7 @@ class App:
         now = self.sim.now()
         if now < file.created and call.processing:
             raise Refusal(*call.processing)
-        if now >= file.expires:
+        if now >= self.sim.ways.expires(file):
             raise Refusal(403, call.expired)
         if self.sim.world.attempts.get(file.id, 0) >= self.sim.max_attempts:
             raise Refusal(403, call.exhausted)
@@ -205,7 +238,9 @@ def _mark(fault: f.Fault, exchange: Exchange) -> None:
 
 
 def refused(refusal: Refusal) -> Reply:
-    """The error's small JSON; the document gives its words, not its form."""
+    """The error's small JSON; the document gives its words, not its form. A 204 has no body."""
+    if refusal.status == 204:
+        return Reply(204, Body(b""))
     return json_reply(refusal.status, {"code": refusal.status, "message": refusal.message})
 
 

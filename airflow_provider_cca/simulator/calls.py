@@ -24,7 +24,7 @@ _BUSY_PEAK_PORT = f"Peak Port {_BUSY[0].lower()}{_BUSY[1:]}"
 
 
 class Refusal(Exception):
-    """The server says no: a status of the document and a message in its words."""
+    """An answer that holds nothing of what was asked for: a status, and a message in the document's words."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(status, message)

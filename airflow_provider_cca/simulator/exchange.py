@@ -165,7 +165,7 @@ class Exchange:
 
     async def _begin(self, reply: Reply, size: int) -> None:
         headers = list(reply.headers)
-        if self.effects.length:
+        if self.effects.length and reply.status != 204:
             headers.append(("content-length", str(size)))
         self.status = reply.status
         if self._raw:

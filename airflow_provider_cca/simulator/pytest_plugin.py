@@ -19,7 +19,8 @@ MARKER = "cca_simulator"
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
-        "markers", f"{MARKER}(days=30, sites=3, seed=1, ...): how the cca_simulator fixture makes its world"
+        "markers",
+        f"{MARKER}(days=30, sites=3, seed=1, ways=None, ...): how the cca_simulator fixture makes its world",
     )
 
 

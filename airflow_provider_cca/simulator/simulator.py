@@ -12,8 +12,10 @@ import asyncio
 import ipaddress
 import json
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from datetime import time as time_of_day
 from hashlib import md5
@@ -24,13 +26,15 @@ from urllib.parse import quote
 
 from airflow_provider_cca.simulator.access import Token
 from airflow_provider_cca.simulator.app import App
-from airflow_provider_cca.simulator.calls import CALLS, ROOT
+from airflow_provider_cca.simulator.bodies import digest
+from airflow_provider_cca.simulator.calls import CALLS, ROOT, UNAUTHORIZED, Refusal
 from airflow_provider_cca.simulator.clock import Clock
 from airflow_provider_cca.simulator.exchange import Exchange, Request
 from airflow_provider_cca.simulator.faults import Asked, Fault, Match, Rule
 from airflow_provider_cca.simulator.files import CcaFile, Report
 from airflow_provider_cca.simulator.server import Server, listen
-from airflow_provider_cca.simulator.world import World
+from airflow_provider_cca.simulator.ways import Ways
+from airflow_provider_cca.simulator.world import By, World
 
 ACCOUNT = "simulated.machine.account"
 PASSWORD = "Simulated.Pass-word.4711"  # noqa: S105 - it opens nothing but this simulator
@@ -55,9 +59,9 @@ class Simulator:
 
     `world` takes the place of what `seed`, `days`, `sites`, `today` and the other `World` arguments would
     make. `today` also sets the clock: to noon of that day, UTC; without it the clock shows the real time,
-    but at least 09:00. Only an `exposed` one listens on addresses that other machines reach, as it must
-    inside a container, where loopback is the container's own. With a `certificate`, a PEM file of it and its
-    key, it speaks https.
+    but at least 09:00. `ways` are how it reads the API document. Only an `exposed` one listens on addresses
+    that other machines reach, as it must inside a container, where loopback is the container's own. With a
+    `certificate`, a PEM file of it and its key, it speaks https.
     """
 
     def __init__(
@@ -75,6 +79,7 @@ class Simulator:
         latency: float = 0.0,
         exposed: bool = False,
         certificate: str | Path | None = None,
+        ways: Ways | None = None,
         world: World | None = None,
         **world_options: Any,
     ) -> None:
@@ -89,12 +94,16 @@ class Simulator:
         """Seconds, as in the document's example."""
         self.max_connections = 20
         self.max_attempts = 999
-        self.max_page_size = 1000
-        """Pages never hold more than this, whatever `size` asks for."""
         self.link_key: str | None = None
         """The JSON key of links; None is the document's: ``a`` for new CDR files, else ``downloadLink``."""
         self.zip_links = False
         """Whether compressed files are linked in the form of §3.4 instead of §3.5.5."""
+        self.ways = ways or Ways()
+        """How the document is read. Put others in their place at any time."""
+        self.unfinished: set[date] = set()
+        """Dates whose reports are being made: `Ways.unfinished` says what their lists look like."""
+        self.storage_host = "localhost"
+        """Another name of this host, to which `Ways.storage` redirects."""
         self.latency = latency
         """Seconds before every answer."""
         self.faults: list[Rule] = []
@@ -115,8 +124,20 @@ class Simulator:
         self.released = asyncio.Event()
         self._ordinal = 0
         self._number = 0
+        self._answers = 0
+        self._given: Counter[str] = Counter()
+        self._users: dict[asyncio.Transport, Exchange] = {}
         self._idle = Condition()
         self._server: Server | None = None
+
+    @property
+    def max_page_size(self) -> int:
+        """`Ways.page_cap`."""
+        return self.ways.page_cap
+
+    @max_page_size.setter
+    def max_page_size(self, size: int) -> None:
+        self.ways = replace(self.ways, page_cap=size)
 
     # Running
 
@@ -186,6 +207,8 @@ class Simulator:
     def connection(self) -> dict[str, Any]:
         """An Airflow connection to it, as a dict."""
         hosts = [host.rpartition("://")[2].partition(":")[0] for host in self.download_hosts]
+        if self.ways.storage != "none":
+            hosts.append(self.storage_host)
         trusted = {"verify": str(self.certificate)} if self.certificate else {}
         return {
             "conn_type": "cca",
@@ -213,6 +236,34 @@ class Simulator:
         else:
             folder = "peakport/files"
         return f"{base}{ROOT}/v1/{folder}/{quote(file.id, safe='')}"
+
+    def give_link(self, file: CcaFile, position: int) -> str:
+        """The link as a listing gives it: dated and numbered where links do not live for ever."""
+        link = self.link(file, position)
+        if not self.ways.link_seconds and not self.ways.link_listings:
+            return link
+        self._given[file.id] += 1
+        return f"{link}?given={self._given[file.id]}&at={self.now().timestamp()}"
+
+    def check_link(self, file: CcaFile, query: Mapping[str, str]) -> None:
+        """Raise the Refusal of `Ways.dead_link` for a link of `give_link` that is dead."""
+        seconds, listings = self.ways.link_seconds, self.ways.link_listings
+        old = seconds and self.now().timestamp() - float(query.get("at", 0)) >= seconds
+        if old or (listings and self._given[file.id] - int(query.get("given", 0)) >= listings):
+            status = int(self.ways.dead_link)
+            message = {401: UNAUTHORIZED, 403: "The link has expired", 410: "Gone"}.get(status, "Not found")
+            raise Refusal(status, message)
+
+    def signed_link(self, path: str) -> str:
+        """The URL of a download's `path` on the storage behind it."""
+        return f"{self.schema}://{self.storage_host}:{self.port}{ROOT}{path}?signature={self.signature(path)}"
+
+    def signature(self, path: str) -> str:
+        return digest(self.world.seed, "signature", path).hex()
+
+    def site_list(self) -> bytes:
+        """The site list as it is sent (§3.7)."""
+        return self.world.site_list(self.ways.site_list, self.ways.site_list_total)
 
     # Faults
 
@@ -292,9 +343,31 @@ class Simulator:
             if not self._idle.wait_for(lambda: len(self.open) >= count, timeout):
                 raise TimeoutError(f"{len(self.open)} requests are open after {timeout} s, not {count}")
 
-    def connections(self, token: Token) -> int:
-        """Requests of the token that are open, those of clients who hung up not counted."""
-        return sum(each.token is token and not each.transport.is_closing() for each in self.open)
+    def is_one_too_many(self, exchange: Exchange) -> bool:
+        """Whether more than `max_connections` are open, as `Ways` count them."""
+        return self._counted(exchange) > self.max_connections
+
+    def _counted(self, exchange: Exchange) -> int:
+        """How many connections count together with this one, those of clients who hung up left out."""
+        self._users = {way: user for way, user in self._users.items() if not way.is_closing()}
+        busy = {each.transport for each in self.open}
+        return sum(
+            self._payer(user) == self._payer(exchange)
+            and (self.ways.connections == "open" or transport in busy)
+            for transport, user in self._users.items()
+        )
+
+    def _payer(self, exchange: Exchange) -> tuple[object, ...]:
+        token, ways = exchange.token, self.ways
+        return (
+            token and (token.account if ways.connections_per == "account" else token.value),
+            exchange.asked.host if ways.connections_over == "host" else None,
+        )
+
+    def next_answer(self) -> int:
+        """The number of a page of a list, from 1."""
+        self._answers += 1
+        return self._answers
 
     def enter(self, exchange: Exchange) -> int:
         """A request begins; its number."""
@@ -303,7 +376,8 @@ class Simulator:
             self.open.add(exchange)
             self._idle.notify_all()
         if exchange.token is not None:
-            served = min(self.connections(exchange.token), self.max_connections)
+            self._users[exchange.transport] = exchange
+            served = min(self._counted(exchange), self.max_connections)
             self.peak_connections = max(self.peak_connections, served)
         return self._number
 
@@ -316,6 +390,26 @@ class Simulator:
 
     # The truth
 
+    def listed(
+        self,
+        report: Report,
+        key: str | None = None,
+        first: date | None = None,
+        last: date | None = None,
+        by: By = "creation",
+    ) -> list[CcaFile]:
+        """The files that the filter means, as `ways` read it; neither those to come nor expired ones."""
+        ways, now = self.ways, self.now()
+        days = ways.days_away if by == "creation" else 0
+        days = days and days + self.world.files_per_day
+        start, end = first and first - timedelta(days=days), last and last + timedelta(days=days)
+        return [
+            file
+            for file in self.world.files(report, key, start, end, by)
+            if file.created <= now < ways.expires(file)
+            and (not days or (first or date.min) <= ways.listed_on(file) <= (last or date.max))
+        ]
+
     def truth(
         self,
         report: Report | Literal["site_list"],
@@ -327,22 +421,23 @@ class Simulator:
     ) -> list[Truth]:
         """What ought to be landed of the creation dates from `first` to `last`, both included.
 
-        Of files that share an id only the first is meant, as only it can be downloaded.
+        `ways` say which date is a file's. Of files that share an id only the first is meant, as only it can
+        be downloaded.
         """
         if report == "site_list":
             return [self._site_list_truth()]
         start, end = (date.fromisoformat(d) if isinstance(d, str) else d for d in (first, last))
-        files = self.world.files(report, site or level, start, end, now=self.now())
+        files = self.listed(report, site or level, start, end)
         return [self._truth_of(file) for file in {file.id: file for file in reversed(files)}.values()][::-1]
 
     def _truth_of(self, file: CcaFile) -> Truth:
-        size, digest = self.world.size(file), self.world.md5(file)
-        return Truth(file.created.date(), file.name, size, digest, file.id, file.key)
+        size, checksum = self.world.size(file), self.world.md5(file)
+        return Truth(self.ways.listed_on(file), file.name, size, checksum, file.id, file.key)
 
     def _site_list_truth(self) -> Truth:
-        content = self.world.site_list()
-        digest = md5(content, usedforsecurity=False).hexdigest()
-        return Truth(self.now().date(), self.site_list_name(), len(content), digest, "", None)
+        content = self.site_list()
+        checksum = md5(content, usedforsecurity=False).hexdigest()
+        return Truth(self.now().date(), self.site_list_name(), len(content), checksum, "", None)
 
     def site_list_name(self) -> str:
         """§3.7."""

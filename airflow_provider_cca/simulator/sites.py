@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -13,8 +14,14 @@ ODD_SITES = ("north/south", "two words", "100% büro", "東京", "a+b&c=d?#", ".
 """Names that only survive a URL when they are percent-encoded."""
 
 COLUMNS = (
-    "SITENAME|SITEURL|SITEID|SITEUUID|SUBSCRIPTIONREFID|"
-    "SUBSCRIPTIONSTARTTIME|SUBSCRIPTIONENDTIME|LASTSITEUPDATE"
+    "SITENAME",
+    "SITEURL",
+    "SITEID",
+    "SITEUUID",
+    "SUBSCRIPTIONREFID",
+    "SUBSCRIPTIONSTARTTIME",
+    "SUBSCRIPTIONENDTIME",
+    "LASTSITEUPDATE",
 )
 
 
@@ -35,10 +42,11 @@ class Site:
     ends: datetime
     updated: datetime
 
-    def row(self) -> str:
+    def cells(self) -> list[str]:
+        """Its row."""
         # The start comes without its leading zero, as the document prints it in both of its rows.
-        times = f"{short_stamp(self.starts)}|{stamp(self.ends)}|{stamp(self.updated)}"
-        return f"{self.name}|{self.name}.webex.com|{self.id}|{self.uuid}|{self.subscription}|{times}"
+        times = short_stamp(self.starts), stamp(self.ends), stamp(self.updated)
+        return [self.name, f"{self.name}.webex.com", str(self.id), self.uuid, self.subscription, *times]
 
 
 def site_of(seed: int, name: str, today: date) -> Site:
@@ -55,8 +63,19 @@ def site_of(seed: int, name: str, today: date) -> Site:
     )
 
 
-def site_list(sites: Iterable[Site], total: int | None = None) -> bytes:
-    """The ``|``-separated list with its last line ``Total:N``; `total` says something else than the count."""
-    rows = [site.row() for site in sites]
-    last = f"Total:{len(rows) if total is None else total}"
-    return "\n".join([COLUMNS, *rows, last, ""]).encode("utf-8", "surrogatepass")
+def site_list(
+    sites: Iterable[Site], total: int | None = None, form: str = "document", last: str = "Total:{rows}"
+) -> bytes:
+    """The list with its last line; `total` is a wrong number for it, `form` and `last` are as in `Ways`."""
+    separator = {"comma": ",", "semicolon": ";"}.get(form, "|")
+
+    def cell(text: str) -> str:
+        needed = form == "quoted" or (separator != "|" and separator in text)
+        return '"' + text.replace('"', '""') + '"' if needed else text
+
+    rows = [separator.join(map(cell, cells)) for cells in (COLUMNS, *(site.cells() for site in sites))]
+    count = len(rows) - 1 if total is None else total
+    total_line = [last.format(rows=count, lines=count + 1)] if last else []
+    text = {"crlf": "\r\n", "cr": "\r"}.get(form, "\n").join([*rows, *total_line, ""])
+    content = text.encode({"bom": "utf-8-sig", "utf-16": "utf-16"}.get(form, "utf-8"), "surrogatepass")
+    return gzip.compress(content, mtime=0) if form == "gzip" else content

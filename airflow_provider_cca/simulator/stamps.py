@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from calendar import monthrange
 from datetime import date, datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from airflow_provider_cca.simulator.ways import Ways
 
 
 def stamp(moment: datetime) -> str:
@@ -19,6 +23,28 @@ def short_stamp(moment: datetime) -> str:
 def malformed_stamp(moment: datetime) -> str:
     """With two years, as printed once in §3.6.2: ``04/03/2019/2020T08:43:18+0000``."""
     return f"{moment:%m/%d}/{moment.year - 1}/{moment.year}T{moment:%H:%M:%S}+0000"
+
+
+def written(moment: datetime, usual: str, ways: Ways) -> str | int:
+    """The moment, UTC, as `Ways.stamps` wants it; `usual` is how the document writes it."""
+    match ways.stamps:
+        case "iso":
+            return moment.isoformat(timespec="milliseconds")
+        case "fractions":
+            return stamp(moment).replace("+", ".250+")
+        case "no_zone":
+            return stamp(moment).removesuffix("+0000")
+        case "epoch":
+            return int(moment.timestamp())
+        case "epoch_ms":
+            return int(moment.timestamp() * 1000)
+        case "pacific":
+            from airflow_provider_cca.simulator.ways import PACIFIC
+
+            return f"{moment.astimezone(PACIFIC):%m/%d/%YT%H:%M:%S%z}"
+        case "malformed":
+            return malformed_stamp(moment)
+    return usual
 
 
 def parse_day(text: str) -> date:

@@ -55,7 +55,8 @@ class World:
 
     `days` creation dates end with `today`; `sites` is a count or the names themselves. Each date has
     `files_per_day` compressed files and sometimes (`recovered`) one more; `file_size` makes every body
-    exactly so many bytes. `quirks` lets a few stamps look as odd as in the document.
+    exactly so many bytes. `quirks` lets a few stamps look as odd as in the document. Files are created
+    within eleven minutes from `created_at`, UTC, and on the same date.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class World:
         file_size: int | None = None,
         recovered: bool = True,
         quirks: bool = True,
+        created_at: time | str = time(7, 24),
     ) -> None:
         self.seed = seed
         self.today = today or datetime.now(UTC).date()
@@ -77,6 +79,7 @@ class World:
         self.file_size = file_size
         self.recovered = recovered
         self.quirks = quirks
+        self.created_at = time.fromisoformat(created_at) if isinstance(created_at, str) else created_at
         self.added: list[CcaFile] = []
         self.removed: set[str] = set()
         """Ids of generated files that are gone."""
@@ -133,9 +136,9 @@ class World:
     def site(self, name: str) -> Site:
         return site_of(self.seed, name, self.today)
 
-    def site_list(self) -> bytes:
-        """§3.7, as it is now."""
-        return site_list(map(self.site, self.sites), self.site_list_total)
+    def site_list(self, form: str = "document", last: str = "Total:{rows}") -> bytes:
+        """§3.7, as it is now; `form` and `last` are `Ways.site_list` and its total."""
+        return site_list(map(self.site, self.sites), self.site_list_total, form, last)
 
     # What a file holds
 
@@ -177,9 +180,9 @@ class World:
         level: str | None = None,
         **fields: Any,
     ) -> CcaFile:
-        """A new file, created on `day` at 07:24 UTC; any other field of `CcaFile` may be given too."""
+        """A new file, created on `day` at `created_at`; any other field of `CcaFile` may be given too."""
         day = date.fromisoformat(day) if isinstance(day, str) else day
-        created = fields.get("created", datetime.combine(day, time(7, 24), UTC))
+        created = fields.get("created", datetime.combine(day, self.created_at, UTC))
         expires = fields.get("expires", created + RETENTION)
         known = {
             "id": str(uuid4()),
@@ -262,9 +265,10 @@ class World:
         )
 
     def _created(self, place: Place, chance: bytes) -> datetime:
-        """Between 07:24 and 07:35 UTC, later for each further file of the day."""
+        """Later for each further file of the day; the date's last second when the day ends meanwhile."""
         seconds = chance[0] % 40 + 600 * place.nth // self._count(place.report, place.day)
-        return datetime.combine(place.day, time(7, 24), UTC) + timedelta(seconds=seconds)
+        created = datetime.combine(place.day, self.created_at, UTC) + timedelta(seconds=seconds)
+        return min(created, datetime.combine(place.day, time(23, 59, 59), UTC))
 
     def _covered(self, place: Place, chance: bytes) -> date:
         """The day, or a day of the month, that the file is about: never its creation date."""

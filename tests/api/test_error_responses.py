@@ -16,6 +16,7 @@ from airflow_provider_cca.errors import (
     Forbidden,
     InvalidConnection,
     InvalidRequest,
+    LinkExpired,
     ServerFault,
     StillProcessing,
     TooManyConnections,
@@ -103,6 +104,35 @@ def test_a_403_without_a_message_is_read_from_the_listing(listed, kind):
 def test_a_403_that_says_nothing_is_worth_waiting_for_only_where_the_document_says_so(message):
     assert type(refused(403, message, generating_403=True)) is StillProcessing
     assert type(refused(403, message)) is Forbidden
+
+
+@pytest.mark.parametrize("status", [404, 410])
+def test_a_link_that_leads_nowhere_has_expired_and_a_listing_that_does_is_unexpected(status):
+    assert type(refused(status, file=file())) is LinkExpired
+    assert type(refused(status)) is UnexpectedAnswer
+
+
+def test_a_401_of_a_file_means_its_link_only_where_the_account_is_accepted_elsewhere():
+    assert type(refused(401, file=file(), account_works=True)) is LinkExpired
+    assert type(refused(401, file=file())) is Unauthorized
+    assert type(refused(401, account_works=True)) is Unauthorized
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "The link has expired",
+        "Request has expired",
+        "This download link to the file is expired.",
+        "URL expired",
+    ],
+)
+def test_a_403_that_says_that_the_link_has_expired_is_about_the_file_only_if_the_listing_agrees(message):
+    alive = file(expires=NOW + DAY)
+    assert type(refused(403, message, file=alive, generating_403=True)) is LinkExpired
+    assert type(refused(403, message, file=file(expires=NOW - DAY), generating_403=True)) is FileExpired
+    many = file(expires=NOW + DAY, attempts=999)
+    assert type(refused(403, message, file=many, generating_403=True)) is AttemptsExhausted
 
 
 def test_a_403_that_says_two_things_at_once_is_read_from_the_listing():

@@ -208,6 +208,55 @@ def test_members_that_share_their_bytes_are_refused() -> None:
         opened(body[:start] + 100 * entry + tail, total_bytes=99_999_999)
 
 
+def local_header(size: int, extra: int = 0) -> bytes:
+    return struct.pack("<4s5H3L2H", b"PK\3\4", 20, 0, 0, 0, 0, 0, size, size, 1, extra) + b"a"
+
+
+def with_table(data: bytes, *members: tuple[int, int]) -> bytes:
+    """A zip of stored members named a, of which each has its offset and its size."""
+    table = b"".join(
+        struct.pack("<4s6H3L5H2L", b"PK\1\2", 20, 20, 0, 0, 0, 0, 0, size, size, 1, 0, 0, 0, 0, 0, at) + b"a"
+        for at, size in members
+    )
+    count = len(members)
+    end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, count, count, len(table), len(data), 0)
+    return data + table + end
+
+
+HEADER, QUOTING = local_header(1000), local_header(1000, extra=31)
+OVERLAPPING = {
+    "one place for all": with_table(HEADER + bytes(1000), *[(0, 1000)] * 3),
+    "a header within the data of another": with_table(
+        local_header(1031) + HEADER + bytes(1000), (0, 1031 + 1), (31, 1000)
+    ),
+    "data behind an extra field that is another header": with_table(
+        QUOTING + HEADER + bytes(1000), (0, 1000), (31, 1000)
+    ),
+    "more than the file has": with_table(HEADER + bytes(1000), (0, 1_000_000)),
+}
+
+
+@pytest.mark.parametrize("body", OVERLAPPING.values(), ids=OVERLAPPING.keys())
+def test_members_that_reach_into_what_follows_them_are_refused_unread(body: bytes) -> None:
+    """Not every patch release of Python finds them."""
+    with pytest.raises(HostileArchive, match="members share bytes, and nothing was unpacked"):
+        opened(body)
+
+
+def test_what_stands_before_the_zip_or_behind_a_member_does_no_harm() -> None:
+    """As of a zip that unpacks itself, and of one written to a stream, with its sizes behind each member."""
+    assert contents(b"#!/bin/sh\n" + zipped(("a.csv", CSV), ("b.csv", CSV))) == [
+        ("a.csv", CSV),
+        ("b.csv", CSV),
+    ]
+    target = io.BytesIO()
+    target.seekable = lambda: False  # type: ignore[method-assign]
+    with zipfile.ZipFile(target, "w") as archive:
+        archive.writestr("a.csv", CSV)
+        archive.writestr("b.csv", CSV)
+    assert contents(target.getvalue()) == [("a.csv", CSV), ("b.csv", CSV)]
+
+
 def test_a_table_of_contents_that_would_fill_the_memory_is_not_read() -> None:
     body = zipped(("a.csv", CSV))
     end = body.index(b"PK\x05\x06")

@@ -145,6 +145,7 @@ def airflow_stack(
     env |= {
         "AIRFLOW_CONN_CCA_DEFAULT": connection,
         "AIRFLOW_VAR_CCA_STORAGE": str(storage),
+        "AIRFLOW_VAR_CCA_REPORTS": "cdr,cdr_compressed,peak_port_daily,peak_port_monthly",
         "AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": str(scheduled),
         **settings,
     }

@@ -161,7 +161,7 @@ def test_a_dag_of_partitions_starts_with_the_date_as_its_key(airflow, landed):
 
 def test_the_ui_gets_links_to_the_folder_and_to_the_docs(airflow, storage, landed):
     links = airflow.api.links(UPSTREAM, landed, "land_files")
-    assert links["Landed files"] == f"file://{storage}/cdr_compressed/creation_date={DAY}"
+    assert links["Landed files"] == f"cca/docs/landed?folder={storage}/cdr_compressed/creation_date={DAY}"
     assert links["About this report"] == "cca/docs/reports#cdr_compressed"
 
 

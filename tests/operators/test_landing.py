@@ -17,6 +17,7 @@ from airflow.utils.types import DagRunType
 
 from airflow_provider_cca.errors import Closed, InvalidArgument, PartlyLanded
 from airflow_provider_cca.integration.compat import AirflowFailException, AirflowSkipException
+from airflow_provider_cca.landing.progress import in_units
 from airflow_provider_cca.operators import (
     CcaDownloadFilesOperator,
     CcaListFilesOperator,
@@ -589,3 +590,21 @@ def test_a_range_of_which_one_date_is_left_is_told_as_a_range(sim, run, tmp_path
     )
     told = run(operator)
     assert (told["partition"], told["partition_end"], told["partitions"]) == (oldest, oldest, 1)
+
+
+def test_a_landing_ends_in_a_line_that_says_where_and_how_much(
+    sim, run, day, tmp_path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    operator = CcaToObjectStorageOperator(
+        task_id="t", report="cdr_compressed", partition=day, destination=str(tmp_path)
+    )
+    size = in_units(run(operator)["bytes"])
+    where = f"{tmp_path}/cdr_compressed/creation_date={day}"
+    assert re.fullmatch(
+        rf"Landed in {where}: 1 partition with 1 file, {size}; downloaded 1 file, {size} in \d+\.\d s "
+        r"\(\d+\.\d MB/s\)",
+        caplog.messages[-1],
+    )
+    run(operator)
+    assert "; downloaded 0 files, 0 B in" in caplog.messages[-1]

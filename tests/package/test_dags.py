@@ -7,9 +7,11 @@ import re
 import runpy
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import nullcontext
 from datetime import timedelta
 from pathlib import Path
+from threading import Event
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,9 +22,18 @@ from airflow.sdk.execution_time.context import OutletEventAccessors, TriggeringA
 from airflow.timetables.base import TimeRestriction
 
 from airflow_provider_cca.api.auth import forget_logins
+from airflow_provider_cca.api.availability import FAILING_SECONDS
+from airflow_provider_cca.api.config import CcaConfig
 from airflow_provider_cca.assets import cca_asset, cca_landings, cca_partitions
+from airflow_provider_cca.core.retry import Retry
 from airflow_provider_cca.integration.compat import AirflowFailException
-from airflow_provider_cca.operators import CcaListSitesOperator, CcaToObjectStorageOperator
+from airflow_provider_cca.landing.progress import in_units
+from airflow_provider_cca.operators import (
+    CcaListSitesOperator,
+    CcaReconcileOperator,
+    CcaToObjectStorageOperator,
+)
+from airflow_provider_cca.sensors import CcaFilesSensor
 from airflow_provider_cca.simulator import Simulator
 from tests.support.today import today
 from tests.support.tree import tree
@@ -87,6 +98,31 @@ def test_waits_hold_no_worker_and_failures_are_retried(dag: DAG) -> None:
         assert getattr(task, "deferrable", True)
 
 
+@pytest.mark.parametrize("dag_id", sorted(DATED | {"cca_site_list"}))
+def test_a_run_whose_server_keeps_failing_is_red_within_45_minutes(dag_id: str) -> None:
+    """A wait by its own limit, without retries; another task by its attempts and the pauses between them."""
+    one_check = CcaConfig.connect_timeout + CcaConfig.read_timeout
+    retry = Retry(Event())
+    calls = retry.attempts * CcaConfig.connect_timeout
+    calls += sum(min(retry.first_wait * 2**n, retry.longest_wait) for n in range(retry.attempts - 1))
+    for task in named(dag_id).tasks:
+        seconds = FAILING_SECONDS + 2 * one_check
+        if not isinstance(task, CcaFilesSensor):
+            # Airflow takes up to twice the delay, by chance.
+            delays = [min(task.max_retry_delay, 2 * task.retry_delay * 2**n) for n in range(task.retries)]
+            seconds = sum(delays, timedelta()).total_seconds() + (task.retries + 1) * calls
+        assert seconds <= 45 * 60
+
+
+@pytest.mark.parametrize("dag_id", sorted(DATED))
+def test_waits_last_until_the_next_day_and_believe_that_an_old_date_has_no_files(dag_id: str) -> None:
+    waits = [task for task in named(dag_id).tasks if isinstance(task, CcaFilesSensor)]
+    assert waits
+    for wait in waits:
+        assert wait.timeout == (72 if dag_id == "cca_peak_port_monthly" else 36) * 3600
+        assert wait.allow_empty
+
+
 def test_each_dag_says_what_it_lands_when_it_runs_and_what_a_backfill_does(dag: DAG) -> None:
     assert all(word in dag.doc_md for word in ("Lands", "Runs", "UTC", "backfill", "§3."))
 
@@ -111,11 +147,11 @@ def test_those_that_land_a_date_take_a_partition(dag: DAG) -> None:
 @pytest.mark.parametrize("dag_id", ["cca_reconcile", "cca_land_range"])
 @pytest.mark.parametrize(
     ("value", "fits"),
-    [(ALL, True), (["cdr"], True), ([], False), (["cdrs"], False), (["site_list"], False), ("cdr", False)],
+    [(ALL, True), (["cdr"], True), (None, True), (["cdrs"], False), (["site_list"], False), ("cdr", False)],
 )
 def test_the_form_takes_reports_that_there_are(dag_id: str, value: Any, fits: bool) -> None:
     param = named(dag_id).params.get_param("reports")
-    assert param.value == ALL
+    assert param.value is None
     with nullcontext() if fits else pytest.raises(ParamValidationError):
         assert param.resolve(value) == value
 
@@ -238,6 +274,16 @@ def test_sites_are_landed_in_at_most_fifty_batches(sites: int, most: int) -> Non
     assert [name for batch in made for name in batch] == names
 
 
+@pytest.mark.parametrize(
+    ("sites", "name"), [(["a"], "a"), (["a", "b", "{{ c }}"], "a to {{ c }}"), (["é" * 300] * 2, None)]
+)
+def test_a_batch_of_sites_is_named_for_its_first_and_its_last(sites: list[str], name: str | None) -> None:
+    dag = named("cca_cdr_by_site")
+    template = dag.get_task("land_files").partial_kwargs["map_index_template"]
+    made = dag.get_template_env().from_string(template).render(task=SimpleNamespace(site=sites))
+    assert made == name if name else len(made) <= 250
+
+
 @pytest.mark.cca_simulator(sites=500, days=3, recovered=False)
 def test_a_day_of_all_sites_costs_at_most_one_percent_of_extra_requests(
     sim: Simulator, run: Any, day: str, tmp_path: Path
@@ -300,13 +346,70 @@ def without_times(files: dict[str, bytes]) -> dict[str, bytes]:
     return {name: re.sub(rb'"written_at": "[^"]+"', b"", body) for name, body in files.items()}
 
 
+Reconciled = tuple[dict[str, Any], set[str], str]
+
+
+@pytest.fixture
+def reconciled(
+    sim: Simulator,
+    run: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> Callable[..., Reconciled]:
+    """Run cca_reconcile with its Variable and form: what it returns, the folders it leaves, its warnings."""
+
+    def reconcile(variable: str, **form: Any) -> Reconciled:
+        monkeypatch.setenv("AIRFLOW_VAR_CCA_REPORTS", variable)
+        task = named("cca_reconcile").get_task("reconcile")
+        params = {**{name: task.dag.params[name] for name in task.dag.params}, "lookback_days": 15, **form}
+        values = {"cca_storage": str(tmp_path), "cca_reports": variable}
+        var = SimpleNamespace(value=SimpleNamespace(get=values.get))
+        task._pre_execute_hook({"params": params})
+        done = run(task, params=params, var=var)
+        warnings = [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]
+        return done, {path.name for path in tmp_path.iterdir()}, " ".join(warnings)
+
+    return reconcile
+
+
 @pytest.mark.cca_simulator(days=40, sites=3)
-def test_the_reconciling_dag_lands_all_reports_by_its_defaults(
-    sim: Simulator, run: Any, tmp_path: Path
+@pytest.mark.parametrize(
+    ("variable", "form", "reports"),
+    [
+        (",".join(ALL), {}, ALL),
+        (" cdr_compressed, peak_port_daily ", {}, ["cdr_compressed", "peak_port_daily"]),
+        ("cdr_compressed", {"reports": ["peak_port_daily"]}, ["peak_port_daily"]),
+        ("", {"reports": ["cdr"]}, ["cdr"]),
+    ],
+)
+def test_the_reconciling_dag_lands_what_the_form_names_else_the_variable(
+    reconciled: Callable[..., Reconciled], variable: str, form: dict[str, Any], reports: list[str]
 ) -> None:
-    dag = named("cca_reconcile")
-    params = {**{name: dag.params[name] for name in dag.params}, "lookback_days": 15}
-    var = SimpleNamespace(value=SimpleNamespace(get=lambda name, default: str(tmp_path)))
-    done = run(dag.get_task("reconcile"), params=params, var=var)
+    done, found, _ = reconciled(variable, **form)
     assert (done["still_missing"], done["unknown"], done["files"]) == (0, 0, done["downloaded"])
-    assert {path.name for path in tmp_path.iterdir()} == {*ALL, "_coverage.json"}
+    assert found == {*reports, "_coverage.json"}
+
+
+@pytest.mark.cca_simulator(days=40, sites=3)
+def test_the_reconciling_dag_only_looks_until_the_variable_is_set(
+    sim: Simulator, reconciled: Callable[..., Reconciled]
+) -> None:
+    """However often: it says what a landing would fetch of all but `cdr`, and how to start it."""
+    for _ in range(2):
+        done, found, warnings = reconciled("")
+    assert (sim.count(call="download"), found) == (0, {"_coverage.json"})
+    start = f"airflow variables set cca_reports {','.join(ALL[1:])}"
+    assert start in warnings
+    landed, _, _ = reconciled(start.rpartition(" ")[2])
+    would = (
+        f"{landed['downloaded']} files, {in_units(landed['bytes'])}, in {done['still_missing']} partitions"
+    )
+    assert f"{would}. A landing would fetch them" in warnings
+
+
+def test_a_backfill_of_a_reconciliation_is_refused(sim: Simulator, run: Any, tmp_path: Path) -> None:
+    task = CcaReconcileOperator(task_id="t", report="cdr_compressed", destination=str(tmp_path))
+    with pytest.raises(AirflowFailException, match="cannot be backfilled: each run is about the days before"):
+        run(task, dag_run=SimpleNamespace(run_type="backfill"))
+    assert not sim.requests

@@ -13,7 +13,7 @@ import sys
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, get_args
+from typing import Any, get_args, get_type_hints
 
 import airflow
 import airflow.sdk
@@ -28,7 +28,7 @@ from airflow_provider_cca.integration import connection_form as form
 from airflow_provider_cca.integration.connection import config_from
 from airflow_provider_cca.landing.manifest import Manifest
 from airflow_provider_cca.reports import REPORTS
-from airflow_provider_cca.simulator import Simulator, World
+from airflow_provider_cca.simulator import Simulator, Ways, World
 from airflow_provider_cca.simulator.__main__ import arguments
 from airflow_provider_cca.simulator.faults import Fault
 
@@ -128,8 +128,9 @@ def test_the_page_of_the_operators_says_what_is_templated(cls: Any) -> None:
     section = OPERATORS.split(f"\n## {cls.__name__}\n")[1].split("\n## ")[0]
     rows = re.findall(r"^\| (`.+?) \|.*\| (yes|no) \|$", section, re.M)
     told = {name for names, answer in rows if answer == "yes" for name in re.findall(r"`(\w+)`", names)}
-    # The one field that cannot have the name of its argument.
-    assert told == {"dry_run" if name == "only_look" else name for name in cls.template_fields}
+    # The connection is told of once for all; `only_look` cannot have the name of its argument.
+    fields = set(cls.template_fields) - {"cca_conn_id"}
+    assert told == {"dry_run" if name == "only_look" else name for name in fields}
 
 
 @pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.name)
@@ -167,6 +168,12 @@ def test_the_page_of_the_simulator_names_every_option_fault_and_argument() -> No
     arguments = [*inspect.signature(Simulator).parameters, *inspect.signature(World).parameters]
     left_out = {"host", "download_hosts", "port", "exposed", "world", "world_options"}
     assert [name for name in arguments if name not in left_out and f"`{name}`" not in TESTING] == []
+
+
+@pytest.mark.parametrize(("name", "kinds"), get_type_hints(Ways).items())
+def test_the_page_of_the_simulator_names_every_way_and_its_values(name: str, kinds: Any) -> None:
+    (row,) = re.findall(rf"^\| [^|]*`{name}`.*$", TESTING.partition("## Other readings")[2], re.M)
+    assert [value for value in get_args(kinds) if f"`{value}`" not in row] == []
 
 
 COMMANDS = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -62,9 +63,12 @@ def run(sim: Simulator, days: list[str], tmp_path_factory: pytest.TempPathFactor
     return ran(home, sim, "cca_cdr_compressed", conf) | {"folder": f"file://{home}/store/cdr_compressed"}
 
 
-def ran(home: Path, sim: Simulator, dag_id: str, conf: dict[str, Any]) -> dict[str, Any]:
-    """Run a DAG in an empty Airflow."""
+def ran(
+    home: Path, sim: Simulator, dag_id: str, conf: dict[str, Any], *, dag: str = "", state: str = "success"
+) -> dict[str, Any]:
+    """Run a DAG in an empty Airflow: one of ours, or the one whose text is given."""
     shutil.copytree(ROOT / "dags", home / "dags")
+    (home / "dags" / "own.py").write_text(dag)
     if HAS_KEYS_OF_EVENTS:
         (home / "dags" / "by_partition.py").write_text(BY_PARTITION)
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
@@ -74,13 +78,15 @@ def ran(home: Path, sim: Simulator, dag_id: str, conf: dict[str, Any]) -> dict[s
         "AIRFLOW__API__BASE_URL": "http://airflow.example/base",
         "AIRFLOW_CONN_CCA_DEFAULT": sim.connection_json,
         "AIRFLOW_VAR_CCA_STORAGE": f"file://{home}/store",
+        "AIRFLOW_CONN_REFUSED": json.dumps({**json.loads(sim.connection_json), "password": "wrong"}),
+        "AIRFLOW_CONN_OTHER": '{"conn_type": "aws", "password": "of-another-connection"}',
     }
     command = [sys.executable, str(ROOT / "tests" / "support" / "one_run.py"), dag_id, json.dumps(conf)]
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=SECONDS)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout.splitlines()[-1])
-    assert (told["state"], told["imports"]) == ("success", {}), done.stdout
-    return dict(told)
+    assert (told["state"], told["imports"]) == (state, {}), done.stdout
+    return dict(told) | {"log": done.stdout.splitlines()}
 
 
 def events_of(run: dict[str, Any], asset: str) -> list[dict[str, Any]]:
@@ -118,7 +124,7 @@ def test_each_partition_is_an_event_and_a_run_of_a_dag_that_wants_them_so(run, d
 
 def test_the_task_has_links_to_what_it_landed_and_to_the_docs(run) -> None:
     links = run["links"]["land_files"]
-    assert links["Landed files"] == run["folder"]
+    assert links["Landed files"] == f"cca/docs/landed?folder={run['folder']}"
     assert links["About this report"] == "cca/docs/reports#cdr_compressed"
     assert run["links"]["wait_for_files"] == {}
 
@@ -147,3 +153,128 @@ def test_a_range_of_peak_ports_alone_needs_no_list_of_sites(tmp_path) -> None:
         levels = {f"cca/peak_port_daily/level={level}" for level in ("site", "customer", "partner")}
         assert {event["asset"] for event in told["events"]} == levels
         assert sim.count(call="sites") == 0
+
+
+HOSTILE = ["plain", "{{ conn.other.password }}", "x{{ 7*7 }}", "{% raw %}", "lone {#", "{{ undefined.name }}"]
+
+ALL_WAYS = """
+import pendulum
+from airflow.sdk import DAG
+from airflow_provider_cca.operators import (
+    CcaDownloadFilesOperator, CcaListFilesOperator, CcaListSitesOperator, CcaToObjectStorageOperator,
+)
+
+day, store = "{{ params.partition }}", "{{ var.value.cca_storage }}/"
+asked = {"report": "cdr", "partition": day}
+Land = CcaToObjectStorageOperator
+with DAG("all_ways", schedule=None, start_date=pendulum.datetime(2026, 1, 1), params={"partition": None}):
+    sites = CcaListSitesOperator(task_id="sites")
+    files = CcaListFilesOperator.partial(task_id="files", **asked).expand(site=sites.output)
+    CcaDownloadFilesOperator.partial(task_id="lists", destination=store + "lists").expand(files=files.output)
+
+    Land(task_id="all", destination=store + "all", site=sites.output, **asked)
+    text = "{{ ti.xcom_pull('sites') }}"
+    Land(task_id="text", destination=store + "text", site=text, **asked) << sites.output
+    Land.partial(task_id="each", destination=store + "each", **asked).expand(site=sites.output)
+    Land.partial(task_id="rows", destination=store + "rows").expand_kwargs(
+        sites.output.map(lambda site: {"site": [site], **asked, "partition": None})
+    )
+"""
+
+
+def test_the_name_of_a_site_is_never_rendered_as_a_template(tmp_path) -> None:
+    """However a DAG hands it from task to task, the same files land."""
+    with Simulator(days=10, sites=HOSTILE).serve() as sim:
+        day = str(sim.world.today - timedelta(days=3))
+        ran(tmp_path, sim, "all_ways", {"partition": day}, dag=ALL_WAYS)
+        found = {
+            way: names_below(tmp_path / "store" / way) for way in ("lists", "all", "text", "each", "rows")
+        }
+        paths = {request.path for request in sim.requests}
+    assert len(found["all"]) >= len(HOSTILE)
+    assert all(names == found["all"] for names in found.values())
+    assert not [path for path in paths if "of-another-connection" in path or path.endswith("/x49")]
+
+
+def names_below(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*.csv")}
+
+
+WRONG = """
+import pendulum
+from airflow.sdk import DAG, task
+from airflow_provider_cca.operators import (
+    CcaDownloadFilesOperator, CcaExtractOperator, CcaListFilesOperator, CcaReconcileOperator,
+    CcaListSitesOperator, CcaSiteListToObjectStorageOperator, CcaToObjectStorageOperator,
+)
+
+WRONG = {
+    CcaToObjectStorageOperator: {"report": "cdr_compressed", "destination": "/d", "partition": "11/18/2026"},
+    CcaListFilesOperator: {"report": "cdr", "site": "a", "by": "size"},
+    CcaDownloadFilesOperator: {"destination": "/data", "files": [7]},
+    CcaSiteListToObjectStorageOperator: {"destination": "relative"},
+    CcaReconcileOperator: {"report": "cdr", "destination": "/data", "lookback_days": 0},
+    CcaExtractOperator: {"source": "/d", "destination": "/d", "partition": "2026-01-01", "max_ratio": 0},
+}
+with DAG(
+    "wrong", schedule=None, start_date=pendulum.datetime(2026, 1, 1),
+    default_args={"retries": 2, "retry_delay": pendulum.duration(seconds=1)},
+):
+    for operator, wrong in WRONG.items():
+
+        @task(task_id=f"arguments_of_{operator.__name__}")
+        def arguments(wrong: dict) -> list[dict]:
+            return [wrong]
+
+        operator.partial(task_id=operator.__name__).expand_kwargs(arguments(wrong))
+
+    CcaListSitesOperator(task_id="Unauthorized", cca_conn_id="refused")
+    asked = {"report": "peak_port_daily", "level": "site", "destination": "/data"}
+    CcaToObjectStorageOperator(task_id="StillProcessing", retries=0, **asked)
+"""
+
+
+@pytest.fixture(scope="module")
+def failed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What Airflow has of a run in which every task of ours failed."""
+    with Simulator(days=10, sites=3).serve() as sim:
+        sim.inject(Status(412), "list", times=None)
+        return ran(tmp_path_factory.mktemp("failed"), sim, "wrong", {}, dag=WRONG, state="failed")
+
+
+def test_a_wrong_argument_of_a_mapped_task_is_not_tried_again(failed: dict[str, Any]) -> None:
+    """Airflow makes the operator of a mapped task in the worker, where an error of its own is retried."""
+    assert set(failed["tries"].values()) == {1}
+    assert len(failed["tries"]) == 14
+
+
+def log_of(failed: dict[str, Any], task_id: str) -> list[str]:
+    lines: list[str] = failed["log"]
+    own = [n for n, line in enumerate(lines) if "[DAG TEST]" in line and f"task_id={task_id} " in line]
+    return lines[own[0] : own[-1]]
+
+
+@pytest.mark.parametrize(
+    ("task_id", "line"),
+    [
+        (
+            "Unauthorized",
+            r"Unauthorized: .*\(connection 'refused'\)\. What to do: correct it under Admin > .*\.",
+        ),
+        ("StillProcessing", r"StillProcessing: .*\(connection 'cca_default'\)\. What to do: wait with .*\."),
+        ("CcaExtractOperator", r"InvalidArgument: max_ratio is 0: .* What to do: the message says which\."),
+    ],
+)
+def test_the_log_of_a_failed_task_ends_in_one_line_that_says_what_to_do(failed, task_id, line) -> None:
+    log = log_of(failed, task_id)
+    *_, last = (entry for entry in log if re.search(r"\[(error|critical) +\]", entry))
+    where = r" Explained at http://airflow\.example/base/cca/docs/#when-a-task-fails"
+    assert re.search(rf"\[error +\] {line}{where}", last)
+
+
+@pytest.mark.parametrize("task_id", ["Unauthorized", "StillProcessing", "CcaExtractOperator"])
+def test_no_frames_of_the_libraries_below_fill_the_log_of_a_failed_task(failed, task_id) -> None:
+    """Airflow's runner and our operators alone, and no second error before the one that counts."""
+    frames = [line for line in log_of(failed, task_id) if re.search(r'File ".*", line \d+', line)]
+    assert 0 < len(frames) <= 15
+    assert not [line for line in frames if "urllib3" in line or "/api/" in line or "requests" in line]

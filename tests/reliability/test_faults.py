@@ -298,7 +298,7 @@ TABLE = {
         untouched("403 expired", always(EXPIRED, VICTIM), errors.FileExpired),
         untouched("403 attempts exhausted", attempts_exhausted, errors.AttemptsExhausted),
         untouched("406 of the listing", always(Status(406), "list"), errors.InvalidRequest),
-        untouched("404 of a file", always(Status(404), VICTIM), errors.UnexpectedAnswer),
+        untouched("404 of a file", always(Status(404), VICTIM), errors.LinkExpired),
         whole("429 with Retry-After", answers(Status(429, retry_after=7), "download"), waited=7),
         whole("429 without Retry-After", answers(Status(429), "download"), waited=0.2),
         untouched("429 always", always(Status(429), VICTIM), errors.TooManyConnections),

@@ -44,15 +44,17 @@ def stored(run_id: str) -> dict[str, Any]:
             }
             for event in session.scalars(select(AssetEvent).where(AssetEvent.source_run_id == run_id))
         ]
-        links = {}
+        links, tries = {}, {}
         for instance in session.scalars(select(TaskInstance).where(TaskInstance.run_id == run_id)):
             task = SerializedDagModel.get_dag(instance.dag_id, session=session).get_task(instance.task_id)
+            tries[instance.task_id] = max(instance.try_number, tries.get(instance.task_id, 0))
             links[instance.task_id] = {
                 name: task.get_extra_links(instance, name) for name in task.extra_links
             }
         return {
             "events": events,
             "links": links,
+            "tries": tries,
             "starts": sorted({row.target_dag_id for row in session.scalars(select(AssetDagRunQueue))}),
             "starts_with_key": sorted(
                 [row.target_dag_id, row.partition_key]

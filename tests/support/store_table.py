@@ -1,4 +1,4 @@
-"""Prints stores × cases at the end of a run of tests/reliability/test_store_matrix.py."""
+"""Prints a table of stores and cases at the end of a run of tests/reliability/test_store_matrix.py."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 MATRIX = "test_store_matrix.py"
-_SIGNS = {"passed": "yes", "failed": "FAILED", "error": "FAILED", "skipped": "–"}
+_SIGNS = {"passed": "yes", "failed": "FAILED", "error": "FAILED", "skipped": "-"}
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
@@ -22,7 +22,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
                 found.setdefault(case, {})[store] = sign
     if not found:
         return
-    terminalreporter.section("stores × cases")
+    terminalreporter.section("stores and cases")
     for number, store in enumerate(sorted(stores), 1):
         terminalreporter.write_line(f"{number:3} {store}")
     for case, row in found.items():

@@ -14,7 +14,7 @@ from airflow.api_fastapi.app import create_app, purge_cached_app
 from airflow.utils.db import initdb
 from starlette.testclient import TestClient
 
-from airflow_provider_cca.plugin import DOCS_PREFIX
+from airflow_provider_cca.plugin import DOCS_PREFIX, URL_PREFIX
 from airflow_provider_cca.reports import REPORTS
 from airflow_provider_cca.ui.docs_page.rendered import addresses, root, web_page
 
@@ -160,3 +160,20 @@ def test_markdown_is_imported_only_for_a_page() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
     )
     assert done.stdout.splitlines()[-1] == "False"
+
+
+def test_a_folder_that_no_browser_opens_is_shown_as_text(server: TestClient) -> None:
+    answer = server.get(f"{DOCS_PREFIX}/landed", params={"folder": "/data/<script>/creation_date=2026-01-02"})
+    assert answer.status_code == 200
+    assert "<pre>/data/&lt;script&gt;/creation_date=2026-01-02</pre>" in answer.text
+
+
+@pytest.mark.parametrize("page", [DOCS_PREFIX, URL_PREFIX])
+def test_an_address_without_its_last_slash_leads_to_the_page(server: TestClient, page: str) -> None:
+    answer = server.get(page)
+    assert (answer.status_code, answer.url.path) == (200, f"{page}/")
+    assert "<title>" in answer.text
+
+
+def test_what_is_no_page_of_ours_is_not_found(server: TestClient) -> None:
+    assert server.get("/cca/other", follow_redirects=False).status_code == 404

@@ -6,6 +6,9 @@ coverage page and Airflow's own do not.
 
 from __future__ import annotations
 
+from html import escape
+from string import Template
+
 from fastapi import FastAPI, HTTPException, Response
 from starlette.responses import FileResponse, HTMLResponse, PlainTextResponse
 
@@ -25,6 +28,14 @@ app.middleware("http")(add_headers)
 def style() -> Response:
     """The look of the pages."""
     return FileResponse(TEMPLATE.with_name("docs.css"))
+
+
+@app.get("/landed")
+def landed(folder: str = "") -> Response:
+    """The name of a folder in a store that browsers cannot show, as text for the links of landings."""
+    about = "The files of this landing, and their manifest, are in this folder, which a browser cannot open:"
+    body = f"<h1>Landed files</h1>\n<p>{about}</p>\n<pre>{escape(folder[:2000])}</pre>"
+    return HTMLResponse(Template(TEMPLATE.read_text()).substitute(title="Landed files", body=body))
 
 
 # Not async: rendering takes a while, so FastAPI gives it a thread of its own.
