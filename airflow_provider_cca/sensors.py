@@ -258,8 +258,9 @@ class CcaFilesSensor(CheckedArguments, BaseSensorOperator):
             f"{found.message}. No further check comes within the timeout of {limit}. When the report is "
             f"there, the next run of cca_reconcile lands {check}; or clear this task"
         )
-        log_last(self, message)
-        raise AirflowSensorTimeout(message)
+        error = AirflowSensorTimeout(message)
+        log_last(self, error)
+        raise error
 
     @contextmanager
     def _as_users_want(self) -> Iterator[None]:

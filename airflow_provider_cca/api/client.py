@@ -204,6 +204,10 @@ class CcaClient:
         """
         return self._ranges.list_range(window)
 
+    def can_part_ranges(self, windows: Iterable[Window]) -> bool:
+        """Return whether ranges can be parted by createdOn, shown by the first of these that has files."""
+        return self._ranges.can_part(windows)
+
     def list_ranges(self, windows: Iterable[Window]) -> Iterator[tuple[Window, Listed]]:
         """Yield the files of several ranges, listed side by side, in their order.
 

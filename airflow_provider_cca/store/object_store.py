@@ -79,7 +79,7 @@ class Target(Protocol):
         """
 
     def aim(self, key: str, *, create: bool) -> bool:
-        """Write the same under another key instead; False when what was sent already cannot be moved there."""
+        """Write the same under another key instead; False when what was sent cannot be moved there."""
 
 
 class Store(ABC):
