@@ -71,6 +71,7 @@ class CcaClient:
         self._ranges = RangeLister(self)
         self._renewal = LinkRenewal(self._download, self.files)
         self._listing_pool = ThreadPoolExecutor(config.max_connections, "cca-partition")
+        self._header_counted: set[int] = set()
 
     def __enter__(self) -> Self:
         return self
@@ -229,18 +230,21 @@ class CcaClient:
         """Count the entries of a listing, odd ones included, without parsing them.
 
         `total` alone decides nothing, since a server may count without the filter: it only says whether a
-        further page is worth asking for, and a refusal of such a page is its end. Raises StillProcessing like
-        `files`.
+        further page is worth asking for, and a refusal of such a page is its end. Returns 0 also where the
+        server says by 404 or 406 that there are none: see `confirm_empty` for what that means. Raises
+        StillProcessing like `files`.
         """
         call = self._listing(scope, first, last or first, "creation")
         start, seen = 0, set[str]()
         while True:
             try:
-                page, before = self._page(call, start, PAGE_SIZES[0]), len(seen)
-            except CcaError:
-                if seen:
-                    return len(seen)
-                raise
+                page, before = self._page(call, start, self._page_size), len(seen)
+            except CcaError as error:
+                if not seen and isinstance(error, InvalidRequest | UnexpectedAnswer):
+                    self._confirm_none(scope, error)
+                elif not seen:
+                    raise
+                return len(seen)
             seen.update(map(repr, page.items))
             start += len(page.items)
             if start >= page.total or len(seen) == before:
@@ -278,7 +282,8 @@ class CcaClient:
         return whole(
             self.session.stream(
                 Call(f"{self.config.api_root}{report.path}", "the site list", accept=report.media_type)
-            )
+            ),
+            self._header_counted,
         )
 
     def _listing(self, scope: Scope, first: Partition | None, last: Partition | None, by: str) -> Call:

@@ -54,6 +54,11 @@ def _offset(zone: str | None) -> timedelta:
     return size if zone[0] == "+" else -size
 
 
+def now_iso() -> str:
+    """Return the present time as it is stored."""
+    return iso(datetime.now(UTC))
+
+
 def iso(moment: datetime) -> str:
     """ISO 8601 in UTC with a Z, to the second: how every time is written that we store."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

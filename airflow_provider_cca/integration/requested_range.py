@@ -101,6 +101,13 @@ def run_type(context: Mapping[str, Any]) -> str:
     return str(getattr(kind, "value", kind))
 
 
+def written_by(context: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return what a manifest says of the task that wrote it; None outside Airflow."""
+    task = context.get("ti")
+    names = ("dag_id", "run_id", "task_id", "map_index", "try_number")
+    return {name: getattr(task, name, None) for name in names} if task else None
+
+
 def _given(value: object) -> str | None:
     text = "" if value is None else str(value).strip()
     return text if text not in {"", "None"} else None

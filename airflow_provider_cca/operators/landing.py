@@ -20,8 +20,6 @@ from airflow_provider_cca.reports import report_named
 
 if TYPE_CHECKING:
     from airflow_provider_cca.api.client import CcaClient
-    from airflow_provider_cca.operators.extract import CcaExtractOperator as CcaExtractOperator
-    from airflow_provider_cca.operators.reconcile import CcaReconcileOperator as CcaReconcileOperator
 
 
 log = logging.getLogger(__name__)
@@ -49,7 +47,8 @@ class CcaDownloadFilesOperator(CcaLandingOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         with self.connected() as client:
-            landed = self.land(client, by_partition(self._parsed(self.files)), whole=False)
+            files = by_partition(self._parsed(self.files))
+            landed = self.land(client, self.lander(client, context), files, list_again=None)
         self.announce(context, landed)
         return summary(landed)
 
@@ -116,10 +115,14 @@ class CcaToObjectStorageOperator(CcaLandingOperator):
             asked = partitions_of_run(context, report, self.partition, self.partition_end)
             asked.check_retention()
             scopes = [Scope(report, site, self.level or None) for site in self._sites()]
-            files, failures = _listed(client, [Window(scope, asked.first, asked.last) for scope in scopes])
+            windows = [Window(scope, asked.first, asked.last) for scope in scopes]
+            lander = self.lander(client, context)
+            # Before the server is asked: a file that it revises in between would pass for older than it is.
+            folders = lander.look([(one.scope, partition) for one in windows for partition in one.partitions])
+            files, failures = _listed(client, windows)
             landed, failed = [], None
             try:
-                landed = self.land(client, files)
+                landed = self.land(client, lander, files, client.list_partition, folders)
             except PartlyLanded as error:
                 failed = error
             _raise_failures(failures, len(files) + len(failures), failed)

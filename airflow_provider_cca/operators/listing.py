@@ -18,8 +18,6 @@ from airflow_provider_cca.reports import report_named
 if TYPE_CHECKING:
     from airflow_provider_cca.api.client import CcaClient
     from airflow_provider_cca.core.files import RemoteFile
-    from airflow_provider_cca.operators.extract import CcaExtractOperator as CcaExtractOperator
-    from airflow_provider_cca.operators.reconcile import CcaReconcileOperator as CcaReconcileOperator
 
 
 class CcaListSitesOperator(CcaOperator):
