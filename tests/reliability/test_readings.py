@@ -202,6 +202,7 @@ def is_settled(partition: str) -> bool:
 
 @pytest.fixture
 def bench(sim: Simulator, run: Any, caplog: pytest.LogCaptureFixture, tmp_path: Path) -> Iterator[Bench]:
+    (tmp_path / "store").mkdir()
     yield Bench(sim, run, caplog, tmp_path / "store")
 
 

@@ -1,0 +1,122 @@
+"""Whatever order tasks move in, and whatever dies or is damaged on the way: the promises of docs/protocol.md hold."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from airflow_provider_cca.landing import commit
+from airflow_provider_cca.landing.commit import Transaction
+from airflow_provider_cca.landing.layout import safe_name
+from airflow_provider_cca.landing.manifest_store import Folder
+from tests.reliability.explorer import BEFORE, PAIRS, TASKS, Scenario, at_random, explore
+
+RANDOM_RUNS = 300
+
+
+@pytest.fixture(autouse=True)
+def one_moment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """All manifests are of one moment, so that runs that end alike can be told."""
+    monkeypatch.setattr(commit, "now_iso", lambda: "2026-03-02T00:00:00Z")
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)
+
+
+@pytest.mark.parametrize("before", BEFORE, ids=lambda before: " ".join(before) or "an empty folder")
+@pytest.mark.parametrize("kinds", PAIRS, ids=" and ".join)
+def test_two_tasks_keep_every_promise_in_every_order(kinds: tuple[str, str], before: tuple[str, ...]) -> None:
+    """With two switches between them, and one crash, lost answer, revision or damage at any step."""
+    runs, trace = explore(Scenario(kinds, before), switches=2)
+    assert trace == []
+    assert runs > 100
+
+
+@pytest.mark.parametrize("seed", range(RANDOM_RUNS))
+def test_three_or_four_tasks_at_random_keep_every_promise(seed: int) -> None:
+    assert at_random(seed) == []
+
+
+def overwrites(transaction: Transaction) -> None:
+    """Rule 1, 3: new content under the name, whatever is named there."""
+    transaction._keys = lambda job, taken: iter([(safe_name(transaction._name(job.file)), commit._How.HEAL)])  # type: ignore[method-assign]
+
+
+def ignores(condition: str) -> Callable[[Transaction], None]:
+    def mutate(transaction: Transaction) -> None:
+        transaction.store.honours -= {condition}  # type: ignore[attr-defined]
+
+    return mutate
+
+
+def binds_spent_keys(transaction: Transaction) -> None:
+    plan = transaction._plan
+
+    def forgetful() -> Any:
+        transaction._spent = set()
+        return plan()
+
+    transaction._plan = forgetful  # type: ignore[method-assign]
+
+
+def lists_first(transaction: Transaction) -> None:
+    source, read = transaction.source, transaction.manifests.read
+
+    def list_then_look(path: str, objects: Any = None) -> Any:
+        if path == transaction.path:
+            listed = listing(Folder(path), lambda entry: False)
+            source.list_files = lambda folder, is_intact: listed  # type: ignore[method-assign]
+        return read(path, objects)
+
+    listing = source.list_files
+    transaction.manifests.read = list_then_look  # type: ignore[method-assign]
+
+
+def lists_once(transaction: Transaction) -> None:
+    source, known = transaction.source, list[Any]()
+    listing = source.list_files
+
+    def once(folder: Any, is_intact: Any) -> Any:
+        known[:] = known or [listing(folder, is_intact)]
+        return known[0]
+
+    if getattr(source, "list_again", None):
+        source.list_files = once  # type: ignore[method-assign]
+
+
+def never_retires(transaction: Transaction) -> None:
+    transaction._retire = lambda manifest: None  # type: ignore[method-assign]
+
+
+def never_sweeps(transaction: Transaction) -> None:
+    transaction._orphans = lambda keys, now: iter(())  # type: ignore[method-assign]
+
+
+MUTANTS = {
+    "rules 1 and 3: a revision is written over what is named": overwrites,
+    "rule 2: a spent key is bound again": binds_spent_keys,
+    "rule 4: objects are written over": ignores("create"),
+    "rule 5: the manifest is replaced without a condition": ignores("replace"),
+    "rule 6: the source is listed before the folder": lists_first,
+    "rule 6: after a conflict the source is not listed again": lists_once,
+    "rule 7: what a dead task left is not superseded": never_sweeps,
+    "rule 9: what is superseded stays visible": never_retires,
+    "rule 9: whatever lies at a spent key is moved": ignores("retire"),
+}
+
+
+@pytest.mark.parametrize("mutate", MUTANTS.values(), ids=MUTANTS.keys())
+def test_each_rule_is_needed(mutate: Callable[[Transaction], None]) -> None:
+    """Without it some order of two or three tasks breaks a promise, and that is found."""
+    there_and_back = (("A", "a.zip", "A2"), ("A", "a.zip", "A1"))
+    three = (("land", "part", "part"), ("land", "extract", "extract"))
+    scenarios = [
+        Scenario(kinds, before, revisions)
+        for revisions in (Scenario(()).revisions, there_and_back)
+        for kinds in (*((one, other) for one in TASKS for other in TASKS), *three)
+        for before in BEFORE
+    ]
+    assert any(explore(scenario, switches=2, mutate=mutate)[1] for scenario in scenarios)
