@@ -642,7 +642,7 @@ def test_reconcile_costs_at_most_two_requests_more_for_each_report(bench: Bench,
 def test_a_newest_date_that_is_being_made_costs_few_requests_more(
     bench: Bench, report: str, ways: Ways
 ) -> None:
-    """Three at most; where it empties the range, that once more without the young dates, and each of these."""
+    """Three at most; where it empties the range, that without the young dates, and each of these alone."""
     bench.report = report
     dates = bench.window()
     bench.sim.unfinished.add(bench.today)
