@@ -4,8 +4,9 @@
     python -m tests.reliability.explorer SEED       one random run again
 
 Each task is a greenlet that stands still before every operation of the store and of the server; the schedule
-says which moves next, and where a task dies, an answer is lost, the server revises a file or somebody damages an
-object. After each operation the invariants are checked, and a violation is told by the operations that led there.
+says which moves next, and where a task dies, an answer is lost, the server revises a file or somebody damages
+an object. After each operation the invariants are checked, and a violation is told by the operations that led
+there.
 """
 
 from __future__ import annotations
@@ -213,8 +214,8 @@ def world_key(scenario: Scenario) -> tuple[Any, ...]:
 class Run:
     """One run of a scenario.
 
-    :param choose: Called before each operation with (step, tasks that can move, the one that moved last); returns
-        the one that moves.
+    :param choose: Called before each operation with (step, tasks that can move, the one that moved last);
+        returns the one that moves.
     :param events: Step -> what happens there: "kill", "lose", "revise", ("damage", number, delete).
     """
 
@@ -429,9 +430,19 @@ def switching(steps: Sequence[int]) -> Callable[[int, list[int], int], int]:
     at = set(steps)
 
     def choose(step: int, alive: list[int], last: int) -> int:
-        if last in alive and step not in at:
-            return last
-        return next((n for n in alive if n > last), alive[0])
+        if last not in alive:
+            return alive[0]
+        return alive[(alive.index(last) + 1) % len(alive)] if step in at else last
+
+    return choose
+
+
+def in_turn(*turns: tuple[int, int]) -> Callable[[int, list[int], int], int]:
+    """These tasks, each for so many operations at the most; then the first that can move."""
+    given_out = iter([task for task, operations in turns for _ in range(operations)])
+
+    def choose(step: int, alive: list[int], last: int) -> int:
+        return next((task for task in given_out if task in alive), alive[0])
 
     return choose
 
