@@ -1,4 +1,4 @@
-"""Whatever order tasks move in, and whatever dies or is damaged on the way: the promises of docs/protocol.md hold."""
+"""In whatever order tasks move, and whatever dies or is damaged: the promises of docs/protocol.md hold."""
 
 from __future__ import annotations
 
