@@ -80,34 +80,34 @@ class Folder:
         return {name: body for name, body in self.objects.items() if not name.startswith(("_", "."))}
 
     @property
-    def named(self) -> dict[str, str]:
-        """MD5 by key of what the manifest names; empty without one."""
-        entries = json.loads(self.objects[MANIFEST])["files"] if MANIFEST in self.objects else []
-        return {entry["key"]: entry["md5"] for entry in entries}
+    def entries(self) -> list[dict[str, Any]]:
+        """What the manifest names; nothing without one."""
+        return json.loads(self.objects[MANIFEST])["files"] if MANIFEST in self.objects else []
 
     def outcome(self, before: Mapping[str, bytes]) -> str:
-        """Whole: the truth, a manifest that names all of it, and nothing else. Untouched: what was there
-        before is there as it was, and what is new is a whole file."""
-        if self.files == self.truth and self.named == self._digests() and len(self.objects) == self._full():
+        """Whole: a manifest that names the truth, and a reader who globs sees just that. Untouched: what was
+        there before is there as it was, and what is new is a whole file."""
+        current = {entry["name"]: self.objects.get(entry["key"]) for entry in self.entries}
+        states = {entry["name"]: entry["md5"] for entry in self.entries}
+        shown = {entry["key"] for entry in self.entries} == self.files.keys()
+        if current == self.truth and shown and states == self._digests():
             return WHOLE
-        new = {name: body for name, body in self.objects.items() if name not in before}
+        new = [body for name, body in self.objects.items() if name not in before]
         as_before = before.items() <= self.objects.items()
-        return UNTOUCHED if as_before and new.items() <= self.truth.items() else NEITHER
+        return UNTOUCHED if as_before and all(body in self.truth.values() for body in new) else NEITHER
 
     def _digests(self) -> dict[str, str]:
         return {name: md5(body).hexdigest() for name, body in self.truth.items()}
 
-    def _full(self) -> int:
-        return len(self.truth) + 1
-
     def wrong(self, before: Mapping[str, bytes]) -> set[str]:
         """Files that are neither the server's nor as they were before."""
-        return {n for n, body in self.files.items() if body not in (self.truth.get(n), before.get(n))}
+        true = self.truth.values()
+        return {n for n, body in self.files.items() if body not in true and body != before.get(n)}
 
     def half(self, before: Mapping[str, bytes]) -> set[str]:
         """Those of them that are only the beginning of a file, and what the manifest names in vain."""
-        cut = {n for n in self.wrong(before) if self.truth.get(n, b"").startswith(self.objects[n])}
-        return cut | {name for name in self.named if name not in self.objects}
+        cut = {n for n in self.wrong(before) for b in self.truth.values() if b.startswith(self.objects[n])}
+        return cut | {entry["key"] for entry in self.entries if entry["key"] not in self.objects}
 
 
 def truth_of(sim: Simulator, day: str) -> dict[str, bytes]:
