@@ -241,8 +241,19 @@ def files(server: Server) -> list[RemoteFile]:
 
 
 def outcome(place: Kind, server: Server) -> str:
-    objects = {key.removeprefix(f"{FOLDER}/"): body for key, body in place.objects().items()}
-    return Folder(objects, {name: answers[0] for name, answers in server.answers.items()}).outcome({})
+    start = f"{FOLDER}/"
+    objects = {k.removeprefix(start): body for k, body in place.objects().items() if k.startswith(start)}
+    bodies = {name: answers[0] for name, answers in server.answers.items()}
+    return Folder(objects, {key_of(place, name, body): body for name, body in bodies.items()}).outcome({})
+
+
+def key_of(place: Kind, name: str, body: bytes) -> str:
+    """The key of a file; with its MD5 where the store takes a condition for small objects alone."""
+    can = place.store.capabilities()
+    if len(body) <= PART_BYTES or not can.create or can.create_in_parts:
+        return name
+    stem, extension = name.split(".")
+    return f"{stem}.{md5(body).hexdigest()[:8]}.{extension}"
 
 
 def test_a_partition_of_small_and_large_files_lands_whole_and_only_once(place, server, files) -> None:
@@ -299,7 +310,9 @@ def test_a_manifest_that_vanishes_after_it_was_listed_is_written_anew(
 
 def test_a_manifest_that_cannot_be_written_counts_as_a_file(s3_proxy, new_prefix, server, waits) -> None:
     s3_proxy.faults.append(StoreFault(f"PUT .*{MANIFEST_NAME}", 500, times=None))
-    with pytest.raises(PartlyLanded, match=r"1 of 1 files could not be landed.*in 6 attempts.*500"):
+    with pytest.raises(
+        PartlyLanded, match=r"1 of 1 files could not be landed.*in 6 attempts.*The last error"
+    ):
         land_by_proxy(new_prefix(), server)
     assert len(waits) == 6
 
@@ -323,7 +336,7 @@ def test_a_store_that_is_down_is_not_tried_partition_by_partition(
 
 def test_what_a_manifest_names_in_vain_is_downloaded_again(place, server, files) -> None:
     land(place, server, *files)
-    place.remove(f"{FOLDER}/large.zip")
+    place.remove(f"{FOLDER}/{key_of(place, 'large.zip', server.answers['large.zip'][0])}")
     assert land(place, server, *files).downloaded == 1
     assert outcome(place, server) == WHOLE
 
@@ -354,7 +367,7 @@ def test_a_landing_that_began_earlier_does_not_hide_what_a_later_one_landed(plac
 
     land_part(place.store, fetch, *files)
     named = {entry["key"] for entry in json.loads(place.objects()[MANIFEST])["files"]}
-    assert named == {"a.zip", "b.zip", "large.zip"}
+    assert named == {key_of(place, name, answers[0]) for name, answers in server.answers.items()}
 
 
 def named_and_stored(place: Kind) -> tuple[dict[str, str], dict[str, str]]:
