@@ -11,7 +11,7 @@ INSTALLED := $(VENV)/.installed
 export UV_SYSTEM_CERTS ?= true
 
 .DEFAULT_GOAL := help
-.PHONY: help demo ui env test explore test-live soak year kills versions bench lint fmt dist screenshots coverage-pictures clean
+.PHONY: help demo ui env test test-live soak year kills stores explore versions bench lint fmt dist screenshots coverage-pictures clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,10 @@ year: $(INSTALLED) ## land a year of all reports beside curl, damage it, let it 
 
 kills: $(INSTALLED) ## kill a landing at 100 random moments on each store; see what is left, and land the rest
 	$(RUN) -m pytest -m live tests/reliability/test_kills.py
+
+stores: $(INSTALLED) ## what is promised of each kind of store, on real servers; 8 minutes
+	@$(RUN) -m uv pip install --quiet --python $(RUN) --group stores || $(RUN) -m pip install --quiet --group stores
+	$(RUN) -m pytest -m live tests/reliability/test_store_matrix.py
 
 versions: $(INSTALLED) dist ## the suite on the newest Airflow 3.1, 3.2 and 3.3, with our wheel installed; on 3.1 also backfills
 	@$(RUN) -m tests.package.versions

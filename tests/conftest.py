@@ -23,7 +23,9 @@ from airflow_provider_cca.core import retry
 from airflow_provider_cca.errors import Closed
 from airflow_provider_cca.simulator import Simulator
 
-pytest_plugins = [f"tests.support.{name}" for name in ("s3", "s3_proxy", "places", "strangers", "verdicts")]
+pytest_plugins = [
+    f"tests.support.{name}" for name in ("s3", "s3_proxy", "places", "strangers", "verdicts", "store_table")
+]
 
 
 @pytest.fixture(autouse=True)

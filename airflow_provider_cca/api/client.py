@@ -71,6 +71,7 @@ class CcaClient:
         self._ranges = RangeLister(self)
         self._renewal = LinkRenewal(self._download, self.files)
         self._listing_pool = ThreadPoolExecutor(config.max_connections, "cca-partition")
+        self._header_counted: set[int] = set()
 
     def __enter__(self) -> Self:
         return self
@@ -203,6 +204,10 @@ class CcaClient:
         """
         return self._ranges.list_range(window)
 
+    def can_part_ranges(self, windows: Iterable[Window]) -> bool:
+        """Return whether ranges can be parted by createdOn, shown by the first of these that has files."""
+        return self._ranges.can_part(windows)
+
     def list_ranges(self, windows: Iterable[Window]) -> Iterator[tuple[Window, Listed]]:
         """Yield the files of several ranges, listed side by side, in their order.
 
@@ -277,7 +282,8 @@ class CcaClient:
         return whole(
             self.session.stream(
                 Call(f"{self.config.api_root}{report.path}", "the site list", accept=report.media_type)
-            )
+            ),
+            self._header_counted,
         )
 
     def _listing(self, scope: Scope, first: Partition | None, last: Partition | None, by: str) -> Call:

@@ -4,28 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator
-from datetime import UTC, datetime
 from threading import Lock
 
 from airflow_provider_cca.core.files import RemoteFile
 from airflow_provider_cca.core.partition import Partition, Scope
-from airflow_provider_cca.errors import (
-    CcaError,
-    FileExpired,
-    Forbidden,
-    StillProcessing,
-    Unauthorized,
-    UnexpectedAnswer,
-)
-
-GONE = {404, 410}
+from airflow_provider_cca.errors import LinkExpired, StillProcessing
 
 
 class LinkRenewal:
     """Downloads files by the newest links that are known of them.
 
-    A link may live shorter than the task that lands by it, and a server says so by 404, 410, 401 to a fresh
-    token, or 403. Then the partition is listed again: once for all files whose links died before that.
+    A link may live shorter than the task that lands by it. When it has died the partition is listed again:
+    once for all files whose links died before that.
 
     :param download: Yields the body of a file by its own link.
     :param files: Lists a partition.
@@ -49,8 +39,8 @@ class LinkRenewal:
             for chunk in self._download(known.get(_identity(file), file)):
                 begun = True
                 yield chunk
-        except CcaError as error:
-            renewed = None if begun or not _may_be_dead(error, file) else self._listed_after(started, file)
+        except LinkExpired:
+            renewed = None if begun else self._listed_after(started, file)
             if renewed is None:
                 raise
         else:
@@ -74,12 +64,3 @@ class LinkRenewal:
 
 def _identity(file: RemoteFile) -> tuple[str, ...]:
     return file.id, file.name, file.md5
-
-
-def _may_be_dead(error: CcaError, file: RemoteFile) -> bool:
-    """Return whether the error can mean that the link has died, and not the file."""
-    if isinstance(error, UnexpectedAnswer):
-        return error.status in GONE
-    if isinstance(error, FileExpired):
-        return file.expires_on is not None and file.expires_on > datetime.now(UTC)
-    return isinstance(error, Unauthorized | Forbidden | StillProcessing)

@@ -19,7 +19,8 @@ PAGE_SIZE = 1000
 """The most entries that the server gives in one page (§3.5)."""
 
 PASSES = 5
-MAX_ENTRIES = 10_000_000
+MAX_ENTRIES = 200_000
+"""About as many as 200 MB of memory hold; those of a year are 365 for each site or level."""
 MAX_PAGES = 100_000
 
 LIKELY_CAP = 5

@@ -6,10 +6,12 @@ itself: whether it can be parted by `createdOn` depends on what the server means
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
-from datetime import UTC, datetime, time, timedelta
+from contextlib import suppress
+from datetime import UTC, date, datetime, time, timedelta
 from threading import Lock
 from typing import Protocol
 from zoneinfo import ZoneInfo
@@ -21,9 +23,11 @@ from airflow_provider_cca.core.partition import Partition, Scope
 from airflow_provider_cca.errors import (
     CcaError,
     MalformedListing,
+    NotYetListed,
     StillProcessing,
     TransientError,
 )
+from airflow_provider_cca.reports import Grain
 
 NEWEST = (0, 1, 2, 4)
 """How many of the newest partitions are left out, step by step, when the server is still at work on some."""
@@ -104,6 +108,22 @@ class RangeLister:
                 self._failed[report] = []
         return found
 
+    def can_part(self, windows: Iterable[Window]) -> bool:
+        """Return whether ranges can be parted by createdOn, shown by the first of these that has files.
+
+        True where none of them shows it.
+        """
+        for window in windows:
+            try:
+                self.list_range(window)
+            except FATAL_FOR_ALL:
+                raise
+            except CcaError:
+                continue
+            if window.scope.report.name in self._can_be_parted:
+                return self._can_be_parted[window.scope.report.name]
+        return True
+
     def _list(self, window: Window) -> Listed:
         scope, partitions = window.scope, window.partitions
         if len(partitions) == 1 or window.left_out or self._can_be_parted.get(scope.report.name) is False:
@@ -122,7 +142,14 @@ class RangeLister:
             except CcaError as error:
                 return self._smaller(scope, partitions, error)
             else:
+                if not files and left_out == 0 and _are_young(older):
+                    busy = NotYetListed(
+                        f"{scope} {older[-1]}: the server lists no file, nor of dates before it"
+                    )
+                    continue
                 found = self._parted(scope, older, files)
+                if not files:
+                    busy = None
                 # Without it the others are listed: so it is the newest one that is being made.
                 known = {newest[0]: busy} if left_out == 1 and busy else {}
                 return self._one_by_one(scope, newest, found, known)
@@ -152,25 +179,27 @@ class RangeLister:
         return self._one_by_one(scope, rest, Listed({probe: files}, {}))
 
     def _parted(self, scope: Scope, partitions: Sequence[Partition], files: Sequence[RemoteFile]) -> Listed:
-        now = datetime.now(UTC)
-        young = [partition for partition in partitions if not partition.is_settled(now)]
+        young = [partition for partition in partitions if _are_young([partition])]
         if not files and young and len(young) < len(partitions):
             # One partition that is being made can empty the whole range.
             settled = self._list(Window(scope, partitions[0], partitions[-len(young) - 1]))
             return self._one_by_one(scope, young, settled)
-        if files and not self._can_part(scope, partitions, files):
+        # One file may be all that a page holds whose total is its own length.
+        alone = len(files) == 1 and not self._is_known(scope)
+        if alone or (files and not self._can_part(scope, partitions, files)):
             return self._one_by_one(scope, partitions)
         groups = {partition: group for (_, partition), group in by_partition(files).items()}
-        found = {partition: groups.get(partition, []) for partition in partitions}
+        found: dict[Partition, Sequence[RemoteFile]] = {}
         failures: dict[Partition, CcaError] = {}
-        for partition, group in found.items():
-            if not group:
-                try:
+        for partition in partitions:
+            try:
+                if partition not in groups:
                     self.server.confirm_empty(scope, partition)
-                except FATAL_FOR_ALL:
-                    raise
-                except CcaError as error:
-                    failures[partition] = error
+                found[partition] = groups.get(partition, [])
+            except FATAL_FOR_ALL:
+                raise
+            except CcaError as error:
+                failures[partition] = error
         return Listed(found, failures)
 
     def _one_by_one(
@@ -228,28 +257,64 @@ class RangeLister:
             return self._can_be_parted[report]
 
     def _is_proven(self, scope: Scope, partitions: Sequence[Partition], files: Sequence[RemoteFile]) -> bool:
-        """Return whether the server draws the line between partitions where UTC does: by two requests.
+        """Return whether the server draws the line between partitions where UTC does: mostly by two requests.
 
-        It would draw another line first between the files that lie nearest to the line: that is asked for at
-        the partition of the one that was created soonest after its beginning, and of the one that was created
-        latest before its end.
+        It would draw another line first between the files that lie nearest to it: created soonest after the
+        beginning of a partition, or latest before its end. And it may go by the date in a file's name: which
+        shows where that lies as far from the creation as in few other files, as of recovered ones.
         """
-        earliest = min(files, key=_since_begin).partition
-        latest = min(files, key=_until_end).partition
-        if not self._lists_alone(scope, earliest, files):
+        earliest = min(files, key=_since_begin)
+        latest = min(files, key=lambda file: (_until_end(file), -file.partition.first.toordinal()))
+        odd = _oddly_named(files)
+        if not self._lists_alone(scope, (odd or earliest).partition, files):
             return False
-        up_to_latest = sum(file.partition <= latest for file in files)
-        if 1 == up_to_latest < len(files):
-            # One file alone does not show that a total counts more than its page: so those beyond the line.
-            beyond = next(partition for partition in partitions if partition > latest)
-            same = self.server.has_total(scope, beyond, partitions[-1], len(files) - 1)
-        else:
-            same = self.server.has_total(scope, partitions[0], latest, up_to_latest)
-        return self._lists_alone(scope, latest, files) if same is None else same
+        lines = [latest.partition.last + timedelta(days=1)]
+        if odd:
+            # A line that lies up to 12 hours later, or 14 hours earlier, as those of the world's zones do.
+            lines = [earliest.partition.first] if _since_begin(earliest) < timedelta(hours=12) else []
+            if _until_end(latest) < timedelta(hours=14) or not lines:
+                lines.append(latest.partition.last + timedelta(days=1))
+        return all(self._draws_line(scope, partitions, files, line) for line in lines)
+
+    def _draws_line(
+        self, scope: Scope, partitions: Sequence[Partition], files: Sequence[RemoteFile], line: date
+    ) -> bool:
+        """Return whether as many files lie on one side of a line, the side of most, as by createdOn."""
+        before = [partition for partition in partitions if partition.first < line]
+        after = partitions[len(before) :]
+        side = max(before, after, key=lambda side: sum(file.partition in side for file in files))
+        expected = [file for file in files if side[0] <= file.partition <= side[-1]]
+        same = self.server.has_total(scope, side[0], side[-1], len(expected))
+        if same is not None:
+            return same
+        return _identities(self.server.files(scope, side[0], side[-1])) == _identities(expected)
 
     def _lists_alone(self, scope: Scope, partition: Partition, files: Iterable[RemoteFile]) -> bool:
         listed = self.server.files(scope, partition, partition)
         return _identities(listed) == _identities(file for file in files if file.partition == partition)
+
+
+def _are_young(partitions: Sequence[Partition]) -> bool:
+    """Return whether the last of these is too young for an empty listing to be believed."""
+    return not partitions[-1].is_settled(datetime.now(UTC))
+
+
+def _oddly_named(files: Iterable[RemoteFile]) -> RemoteFile | None:
+    """Return a file whose name has a date that lies as far from its creation as in the fewest others."""
+    by_distance: defaultdict[int, list[RemoteFile]] = defaultdict(list)
+    for file in files:
+        if match := re.search(r"(20\d\d)([01]\d)([0-3]\d)?", file.name):
+            with suppress(ValueError):
+                year, month, day = (int(part or 1) for part in match.groups())
+                by_distance[_distance(file.partition, date(year, month, day))].append(file)
+    return min(by_distance.values(), key=len)[0] if len(by_distance) > 1 else None
+
+
+def _distance(partition: Partition, named: date) -> int:
+    """Return how many partitions lie between a date and one of these."""
+    if partition.grain is Grain.DAY:
+        return (partition.first - named).days
+    return (partition.first.year - named.year) * 12 + partition.first.month - named.month
 
 
 def _split(partitions: Sequence[Partition], newest: int) -> tuple[Sequence[Partition], Sequence[Partition]]:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from airflow_provider_cca.core.partition import Partition, Scope
+from airflow_provider_cca.core.printable import printable
 from airflow_provider_cca.core.timestamps import iso, parse_stamp
 from airflow_provider_cca.errors import InvalidArgument, MalformedListing
 from airflow_provider_cca.reports import check_listing, report_named
@@ -189,5 +190,4 @@ def _moment(text: str) -> datetime:
 
 
 def _excerpt(item: object) -> str:
-    text = repr(item)
-    return text if len(text) <= 300 else text[:300] + "…"
+    return printable(repr(item))

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from airflow_provider_cca.core.files import RemoteFile
 from airflow_provider_cca.core.partition import Partition, Scope
@@ -23,11 +23,13 @@ class Held:
     :param manifest: None when there is none, or it is damaged.
     :param whole: Keys that the manifest names and that are there as it says.
     :param error: Why nothing can be said of it, if the store did not let itself be read.
+    :param folder: As it was looked at; only a landing knows what it is.
     """
 
     manifest: Manifest | None = None
     whole: frozenset[str] = frozenset()
     error: CcaError | None = None
+    folder: Any = None
 
     @property
     def files(self) -> Sequence[LandedFile]:
@@ -89,7 +91,7 @@ class Comparison:
             landed_bytes=sum(f.size for f in files if f.has_landed),
             expires_on=min(dates, default=None),
             missing_files=tuple((f.id, f.size) for f in missing),
-            lost_files=tuple((f.id, f.size) for f in lost),
+            lost_files=tuple((f.id, f.size) for f in lost if f.id),
         )
         return replace(found, state=self._state(found))
 
@@ -100,6 +102,11 @@ class Comparison:
         if self.listed:
             return any(not landed and file not in self.refused for file, landed in self._pairs)
         return self.held.manifest is None and self._is_known_to_be_empty
+
+    @property
+    def to_land(self) -> list[RemoteFile]:
+        """What a landing is to be given: all that has landed or can."""
+        return [file for file, landed in self._pairs if landed or file not in self.refused]
 
     def with_refused(self, ids: Set[str], held: Held) -> Comparison:
         """The same partition after a landing, of which the server has refused the files with these ids."""
@@ -138,6 +145,11 @@ class Comparison:
         for id_, size in before.missing_files if has_vanished or self.listed is None else ():
             if id_ not in named:
                 yield _File(id_, size, False, has_vanished, before.expires_on)
+        unnamed = before.lost - len(before.lost_files)
+        if unnamed > 0 and not before.is_closed_by(named):
+            size = before.bytes - before.landed_bytes - sum(size for _, size in before.lost_files)
+            yield _File("", max(size, 0), False, True, before.expires_on)
+            yield from [_File("", 0, False, True, before.expires_on)] * (unnamed - 1)
 
     def _state(self, found: Coverage) -> State:
         if self.listed is None:

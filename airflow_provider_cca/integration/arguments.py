@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import ast
 import json
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from airflow.sdk import XComArg
 
+from airflow_provider_cca.core.destination import Destination
 from airflow_provider_cca.core.partition import Partition
 from airflow_provider_cca.errors import InvalidArgument
 from airflow_provider_cca.reports import LEVELS, check_listing, report_named
@@ -86,17 +86,7 @@ def check_destination(destination: object, name: str = "destination") -> None:
     """Raise InvalidArgument when a plain destination, or a source, cannot be right."""
     if is_open(destination):
         return
-    if not isinstance(destination, str) or not destination.strip():
-        raise InvalidArgument(
-            f"the {name} is empty: set the Airflow Variable cca_storage, or give {name}=…",
-            argument=name,
-        )
-    if not re.match(r"/|file:///|(?!file:)[a-z][a-z0-9+.-]*://", destination.strip()):
-        raise InvalidArgument(
-            f"{name} {destination!r} is a relative path, another folder on every worker: "
-            "give an absolute path or a URL",
-            argument=name,
-        )
+    Destination.parse(destination, name)
 
 
 def is_open(value: object) -> bool:

@@ -156,7 +156,7 @@ class Transaction:
         self._old = folder.manifest or Manifest("", {}, (), "")
         self._listed = self.source.list_files(folder, self._is_intact) if listed is None else listed
         self._entries: list[LandedFile] = []
-        # Keys and their content; those that this attempt gives are added: two workers never give one twice.
+        # Keys and their content. Those that this attempt gives are added: two workers never give one twice.
         self._bound = {folded(e.key): (e.key, self.source.identify(e)[1]) for e in self._old.files}
         spent = {folded(key) for key in (*folder.spent, *(e.key for e in self._old.superseded))}
         self._spent = spent - self._bound.keys()
@@ -359,10 +359,9 @@ class Transaction:
             known.add(entry.key)
             names.add(safe_name(self._name(entry)))
         for key, meta in self._folder.objects.items():
-            ours = plain_names(key) & names
-            if key in known or not ours:
+            if key in known or not (ours := plain_names(key) & names):
                 continue
-            # None: another task has moved it meanwhile, and its manifest names it.
+            # Another task may have moved it meanwhile; then its manifest names it.
             if md5 := meta.md5 or self.manifests.md5(f"{self.path}/{key}"):
                 name = min(ours).removesuffix(self.source.suffix)
                 yield SupersededFile("", name, key, meta.size, md5, now)

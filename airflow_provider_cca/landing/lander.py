@@ -140,9 +140,7 @@ class Lander:
             known = listed[place[0]].get(path, {}) if place[0] in listed else None
             failures: dict[str, CcaError] = {}
             with self._kept(path, MANIFEST_NAME, failures, self._unseen):
-                folder = self.manifests.read(path, known)
-                self.manifests.store.sweep(path, folder.objects)
-                return folder
+                return self.manifests.read(path, known)
             return next(iter(failures.values()))
 
         with _pool(self.workers) as pool:
@@ -217,7 +215,9 @@ class Lander:
             one.jobs = one.transaction.begin(folder, source.listed())
             one.left = len(one.jobs)
             self.progress.expect(len(one.jobs), sum(job.file.size or 0 for job in one.jobs))
-            if not one.jobs:
+            if one.jobs:
+                self.manifests.store.sweep(one.path, folder.objects)
+            else:
                 self._finish(one, one.transaction)
             return one
         one.transaction = None

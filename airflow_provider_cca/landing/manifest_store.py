@@ -37,6 +37,7 @@ class Folder:
     :param meta: Of the manifest's object, also of a damaged one; None when there is none.
     :param objects: All that lies in it, by name.
     :param spent: Keys below SUPERSEDED_FOLDER, looked at only when no manifest tells them.
+    :param damaged: Keys of objects that were found to be gone, or other than their entries say.
     """
 
     path: str
@@ -44,6 +45,7 @@ class Folder:
     meta: ObjectMeta | None = None
     objects: Mapping[str, ObjectMeta] = field(default_factory=dict)
     spent: frozenset[str] = frozenset()
+    damaged: frozenset[str] = frozenset()
 
 
 class ManifestStore:
@@ -90,7 +92,7 @@ class ManifestStore:
         :param doubted: Whether it is read unless the listing proves its MD5, as it was found damaged before.
         """
         found = folder.objects.get(entry.key)
-        if found is None or found.size != entry.size:
+        if found is None or found.size != entry.size or entry.key in folder.damaged:
             return False
         if found.md5 == entry.md5 or self.verify is Verify.SIZE:
             return True

@@ -167,6 +167,8 @@ class CcaLandingOperator(CcaOperator):
 
         seconds = time.monotonic() - self._began
         amounts = list(downloaded.values())
+        if not landed and not amounts:
+            return
         size = sum(one.bytes for one in amounts)
         log.info(
             "Landed in %s: %s with %s, %s; downloaded %s, %s in %.1f s (%.1f MB/s)",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Context
@@ -40,6 +41,13 @@ log = logging.getLogger(__name__)
 
 VERIFY = ("size", "changed", "content")
 MOST_NAMED = 100
+
+MANY_SCOPES = 20
+"""Where dates have to be listed one by one, more sites than these are not asked for all of them in a run."""
+
+NEWEST_DATES = 14
+ROTATION_DAYS = 14
+"""Of such sites the newest dates are listed in each run, and each older one in one run of so many days."""
 _SITES = "the sites of {0.name}"
 """What could not be listed when no site is known."""
 
@@ -191,7 +199,16 @@ class CcaReconcileOperator(CcaLandingOperator):
             except CcaError as error:
                 reconciler.failures[_SITES.format(report)] = error
                 continue
-            windows += [Window(one, Partition.of(first, grain), Partition.of(today, grain)) for one in scopes]
+            whole = [Window(one, Partition.of(first, grain), Partition.of(today, grain)) for one in scopes]
+            if len(scopes) > MANY_SCOPES and not client.can_part_ranges(whole[:MANY_SCOPES]):
+                later = frozenset(_dates_of_later_runs(whole[0], today))
+                log.warning(
+                    "Ranges of %s cannot be parted by createdOn, so each date costs a request a site: this "
+                    "run lists the newest %d, and of the others one in %d",
+                    *(report.name, NEWEST_DATES, ROTATION_DAYS),
+                )
+                whole = [replace(window, left_out=later) for window in whole]
+            windows += whole
         return windows
 
     def _scopes(self, client: CcaClient, report: Report) -> Iterator[Scope]:
@@ -294,6 +311,13 @@ def _say(reconciler: Reconciler, destination: str, *, dry_run: bool) -> None:
         log.warning("Still missing: %s", missing)
     elif not reconciler.failures:
         log.info("Nothing is missing that the server still has")
+
+
+def _dates_of_later_runs(window: Window, today: date) -> Iterator[Partition]:
+    """Yield the partitions that this day's run leaves to those of the next days."""
+    for age, partition in enumerate(reversed(window.partitions)):
+        if age >= NEWEST_DATES and (partition.first - today).days % ROTATION_DAYS:
+            yield partition
 
 
 def _raise_failures(reconciler: Reconciler, failed: CcaError | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 
 from airflow_provider_cca.coverage.comparison import Held
 from airflow_provider_cca.errors import CcaError, Closed, DestinationUnusable
@@ -46,14 +47,12 @@ class Inventory:
         try:
             folder = self.folder(path, again=again)
             if folder.manifest is None:
-                return Held()
+                return Held(folder=folder)
             doubted = path in self.doubted and not again
-            intact = (
-                entry.key
-                for entry in folder.manifest.files
-                if self.manifests.is_intact(folder, entry, doubted=doubted)
-            )
-            return Held(folder.manifest, frozenset(intact))
+            entries = folder.manifest.files
+            intact = {e.key for e in entries if self.manifests.is_intact(folder, e, doubted=doubted)}
+            damaged = frozenset(entry.key for entry in entries) - intact
+            return Held(folder.manifest, frozenset(intact), folder=replace(folder, damaged=damaged))
         except Closed:
             raise
         except CcaError as error:

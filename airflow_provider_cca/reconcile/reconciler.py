@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -18,7 +18,7 @@ from threading import Event
 from airflow_provider_cca.core.files import RemoteFile
 from airflow_provider_cca.core.listings import Listed, ListRanges, Window
 from airflow_provider_cca.core.partition import Partition, Scope
-from airflow_provider_cca.coverage.comparison import Comparison
+from airflow_provider_cca.coverage.comparison import Comparison, Held
 from airflow_provider_cca.coverage.document import Place, Snapshot, calendar_of
 from airflow_provider_cca.coverage.state import Coverage, State
 from airflow_provider_cca.errors import (
@@ -65,7 +65,7 @@ class Reconciler:
         self.failures: dict[str, CcaError] = {}
         """What could not be listed, and why."""
         self._open: dict[Place, Comparison] = {}
-        self._windows: dict[Scope, Window] = {}
+        self._held: dict[Scope, list[Held]] = {}
 
     def compare(self, windows: Sequence[Window]) -> None:
         """Compare; raises what would fail for every scope alike."""
@@ -74,14 +74,22 @@ class Reconciler:
             unseen = self._list_store(windows)
             for window in windows:
                 if error := unseen.get(window.scope.report.name):
-                    self._compare(window, Listed({}, dict.fromkeys(window.partitions, error)), reading)
+                    self._held[window.scope] = [Held(error=error)] * len(window.partitions)
+                    self._compare(window, Listed({}, dict.fromkeys(window.partitions, error)))
             seen = [window for window in windows if window.scope.report.name not in unseen]
-            for window, found in self.list_ranges(seen):
+            for window, found in self.list_ranges(self._looked(seen, reading)):
                 self._keep_failures(window.scope, found)
-                self._compare(window, found, reading)
+                self._compare(window, found)
         finally:
             reading.shutdown(wait=False, cancel_futures=True)
         self.complete = sum(one.state is State.LANDED for one in self.coverages.values())
+
+    def _looked(self, windows: Iterable[Window], pool: Executor) -> Iterator[Window]:
+        """Look at the folders of each window before it is listed (docs/protocol.md, rule 6)."""
+        for window in windows:
+            folders = [folder_of(window.scope, partition) for partition in window.partitions]
+            self._held[window.scope] = [*pool.map(self.inventory.held, folders)]
+            yield window
 
     def _list_store(self, windows: Iterable[Window]) -> dict[str, CcaError]:
         """What of it could not be listed, by report."""
@@ -109,7 +117,12 @@ class Reconciler:
             return
         refused: Set[str] = frozenset()
         try:
-            self._land({(one.scope, one.partition): one for one in wanted}, list_again)
+            places = [(one.scope, one.partition) for one in wanted]
+            self.lander.land(
+                {place: one.to_land for place, one in zip(places, wanted, strict=True)},
+                list_again,
+                {place: one.held.folder for place, one in zip(places, wanted, strict=True)},
+            )
         except Closed:
             raise
         except CcaError:
@@ -120,18 +133,6 @@ class Reconciler:
         finally:
             if not self.retry.closed.is_set():
                 self._compare_again(wanted, refused)
-
-    def _land(self, wanted: Mapping[Place, Comparison], list_again: ListAgain) -> None:
-        """Look at the folders first, then list once more: what was compared may be old by now."""
-        folders = self.lander.look([*wanted])
-        files: dict[Place, Sequence[RemoteFile]] = {}
-        scopes = {scope for scope, _ in wanted}
-        for window, found in self.list_ranges([w for s, w in self._windows.items() if s in scopes]):
-            for place in ((window.scope, partition) for partition in found.files):
-                if place in wanted:
-                    never = {file.id for file in wanted[place].refused}
-                    files[place] = [file for file in found.files[place[1]] if file.id not in never]
-        self.lander.land({place: files[place] for place in wanted if place in files}, list_again, folders)
 
     @property
     def downloaded(self) -> int:
@@ -189,11 +190,8 @@ class Reconciler:
             if not isinstance(error, NotYetListed)
         }
 
-    def _compare(self, window: Window, found: Listed, pool: Executor) -> None:
-        self._windows[window.scope] = window
-        partitions = window.partitions
-        folders = [folder_of(window.scope, partition) for partition in partitions]
-        for partition, held in zip(partitions, pool.map(self.inventory.held, folders), strict=True):
+    def _compare(self, window: Window, found: Listed) -> None:
+        for partition, held in zip(window.partitions, self._held.pop(window.scope), strict=True):
             listed = found.files.get(partition)
             if held.error:
                 self.failures[f"{window.scope} {partition} in the store"] = held.error

@@ -17,7 +17,7 @@ from typing import Protocol
 from airflow_provider_cca.errors import Changed
 from airflow_provider_cca.store.object_meta import ObjectMeta
 from airflow_provider_cca.store.object_store import PART_BYTES, Capabilities, Store, Target
-from airflow_provider_cca.store.refusals import codes_of, is_condition_failed
+from airflow_provider_cca.store.refusals import codes_of, is_absent, is_condition_failed
 
 MAX_PARTS = 9_000
 """Fewer than the 10,000 that S3 allows one upload, and the 50,000 of Azure."""
@@ -113,7 +113,12 @@ class BucketStore(Store):
         if before is None or not before.etag or not self.capabilities().put_if_unchanged:
             return super().put_if_unchanged(key, content, before)
         with self.translated("write", key):
-            return self._put(key, content, before=before)
+            try:
+                return self._put(key, content, before=before)
+            except Exception as error:
+                if is_absent(error):
+                    raise self._changed(key) from error
+                raise
 
     def replace(self, key: str, content: bytes, before: ObjectMeta | None) -> None:
         self.put_if_unchanged(key, content, before)

@@ -79,7 +79,7 @@ class Target(Protocol):
         """
 
     def aim(self, key: str, *, create: bool) -> bool:
-        """Write the same under another key instead; False when what was sent already cannot be moved there."""
+        """Write the same under another key instead; False when what was sent cannot be moved there."""
 
 
 class Store(ABC):
@@ -274,11 +274,7 @@ class Store(ABC):
         except Exception as error:
             if is_condition_failed(error):
                 raise self._changed(key) from error
-            text = " ".join(f"{type(error).__name__}: {error}".split())
-            where = f"cannot {verb} {self.path(key)} ({text[:300]})"
-            if hint := hint_for(error):
-                raise DestinationUnusable(f"{where}: {hint}") from error
-            raise StoreError(f"{where}: the store failed") from error
+            raise error_of(error, f"cannot {verb} {self.path(key)}") from error
 
     # What the landing before conditions needs; it goes with its last caller.
 
@@ -312,6 +308,17 @@ class Store(ABC):
         Raises StoreError when somebody else has written it since, where the store can tell.
         """
         self.write(key, content)
+
+
+def error_of(error: Exception, sentence: str) -> CcaError:
+    """Return what an error of a store or of its client means to us.
+
+    :param sentence: What could not be done, and where.
+    """
+    text = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+    if hint := hint_for(error):
+        return DestinationUnusable(f"{sentence} ({text}): {hint}")
+    return StoreError(f"{sentence} ({text}): the store failed")
 
 
 def folder_of(key: str) -> str:

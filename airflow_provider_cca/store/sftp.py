@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from threading import Lock
 from typing import Any
 
 from airflow_provider_cca.store.any_filesystem import FsspecStore
@@ -19,6 +20,23 @@ class SftpStore(FsspecStore):
     A file is replaced by OpenSSH's own rename, which other servers know too; where one does not, it is
     missing for a moment. The protocol's plain rename refuses a name that is taken at OpenSSH, not everywhere.
     """
+
+    def __init__(self, fs: Any, root: str) -> None:
+        self._fs, self._opening = fs, Lock()
+        super().__init__(fs, root)
+
+    @property
+    def fs(self) -> Any:
+        """The filesystem, connected anew when its connection was lost: sshfs would go on failing."""
+        with self._opening:
+            if self._fs.client.is_closed():
+                options = {**self._fs.storage_options, "skip_instance_cache": True}
+                self._fs = type(self._fs)(*self._fs.storage_args, **options)
+            return self._fs
+
+    @fs.setter
+    def fs(self, fs: Any) -> None:
+        self._fs = fs
 
     open_options: Mapping[str, Any] = {}  # sshfs sends blocks of its size, and OpenSSH takes 256 KiB at most
 

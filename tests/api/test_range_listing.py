@@ -248,6 +248,7 @@ def test_an_empty_date_is_believed_48_hours_after_its_end(serve) -> None:
 def test_a_young_date_without_files_is_no_empty_one_in_a_range_either(serve) -> None:
     found = serve(Server(daily(20, until=2))).list_range(Window(ZIPS, days_ago(20), days_ago(0)))
     assert set(found.failures) == {days_ago(1), days_ago(0)}
+    assert set(found.files) == {days_ago(days) for days in range(2, 21)}
     assert {type(error) for error in found.failures.values()} == {NotYetListed}
 
 

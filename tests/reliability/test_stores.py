@@ -186,12 +186,12 @@ def test_an_s3_upload_of_2_tb_has_few_enough_parts() -> None:
     assert parts < 10_000
 
 
-@pytest.mark.parametrize("prefix", ["", "/first", "inside//twice", "end//", "a b+c%20é&="])
+@pytest.mark.parametrize("prefix", ["", "inside/it/", "a b+c%20é&="])
 def test_an_s3_object_is_at_the_very_url_that_the_destination_says(s3, new_prefix, prefix) -> None:
     """Where whoever gets the path of a manifest looks for it."""
     number = new_prefix().rstrip("/")
     url = f"s3://aws_default@{BUCKET}/{prefix}".rstrip("/")
-    store = open_store(f"{url}/{number}" if not prefix.endswith("/") else f"{url}/{number}//")
+    store = open_store(f"{url}/{number}/")
     store.write("a=1/b", b"content")
     assert ObjectStoragePath(f"{url}/{number}/a=1/b").read_bytes() == b"content"
     assert sizes(store.list("a=1")) == {"b": 7}

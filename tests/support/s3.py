@@ -41,6 +41,8 @@ class S3Server:
     kind: str
     access_key: str = ACCESS_KEY
     secret_key: str = SECRET_KEY
+    run: Callable[..., str] = lambda *command: ""
+    """Runs a command of the server's own."""
 
     @cached_property
     def client(self) -> Any:
@@ -102,14 +104,14 @@ def serve(
     port: int | None = None, access_key: str = ACCESS_KEY, secret_key: str = SECRET_KEY
 ) -> Iterator[S3Server]:
     """Start the server, on any free port unless one is given; it is gone when the block ends."""
-    port = port or _free_port()
+    port = port or free_port()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(_folder()))
-        processes = _Processes(folder)
+        processes = Processes(folder)
         stack.callback(processes.stop)
         keys = (access_key, secret_key)
         if all(map(shutil.which, CEPH)):
-            yield S3Server(_start_ceph(processes, folder, port, *keys), "Ceph", *keys)
+            yield S3Server(_start_ceph(processes, folder, port, *keys), "Ceph", *keys, processes.run)
         else:
             yield S3Server(_start_ministack(processes, port), "ministack", *keys)
 
@@ -124,7 +126,7 @@ def _folder() -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-class _Processes:
+class Processes:
     """Children with their logs; each is stopped by its id, the last first."""
 
     def __init__(self, folder: Path) -> None:
@@ -168,21 +170,21 @@ class _Processes:
             process.wait()
 
 
-def _start_ministack(processes: _Processes, port: int) -> str:
+def _start_ministack(processes: Processes, port: int) -> str:
     program = Path(sys.executable).with_name("ministack")
     if not program.exists():
         raise RuntimeError(f"no S3 server: install Debian's {' '.join(PACKAGES)}, or PyPI's ministack")
     processes.start(str(program), BIND_HOST="127.0.0.1", GATEWAY_PORT=str(port), SERVICES="s3")
-    processes.wait_until(lambda: _listens(port))
+    processes.wait_until(lambda: listens(port))
     return f"http://127.0.0.1:{port}"
 
 
 PACKAGES = ("radosgw", "ceph-mon", "ceph-osd", "ceph-common")
 
 
-def _start_ceph(processes: _Processes, folder: Path, gateway: int, access_key: str, secret_key: str) -> str:
+def _start_ceph(processes: Processes, folder: Path, gateway: int, access_key: str, secret_key: str) -> str:
     """One monitor, one OSD that keeps all in memory, one gateway."""
-    monitor, cluster = _free_port(), str(uuid.uuid4())
+    monitor, cluster = free_port(), str(uuid.uuid4())
     settings = folder / "ceph.conf"
     settings.write_text(_ceph_settings(folder, monitor, gateway, cluster))
     processes.env["CEPH_CONF"] = str(settings)
@@ -193,7 +195,7 @@ def _start_ceph(processes: _Processes, folder: Path, gateway: int, access_key: s
     processes.run("monmaptool", "--create", "--fsid", cluster, "--addv", "a", address, monmap)
     processes.run("ceph-mon", "-i", "a", "--mkfs", "--monmap", monmap)
     processes.start("ceph-mon", "-i", "a", "-f")
-    processes.wait_until(lambda: _listens(monitor))
+    processes.wait_until(lambda: listens(monitor))
     disk = str(uuid.uuid4())
     processes.run("ceph", "osd", "new", disk)
     processes.run("ceph-osd", "-i", "0", "--mkfs", "--osd-uuid", disk)
@@ -201,7 +203,7 @@ def _start_ceph(processes: _Processes, folder: Path, gateway: int, access_key: s
     account = ("--uid=tests", "--display-name=tests", f"--access-key={access_key}", f"--secret={secret_key}")
     processes.run("radosgw-admin", "-n", "client.rgw", "user", "create", *account)
     processes.start("radosgw", "-n", "client.rgw", "-f")
-    processes.wait_until(lambda: _listens(gateway))
+    processes.wait_until(lambda: listens(gateway))
     return f"http://127.0.0.1:{gateway}"
 
 
@@ -254,11 +256,11 @@ def _ceph_settings(folder: Path, monitor: int, gateway: int, cluster: str) -> st
     )
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
 
 
-def _listens(port: int) -> bool:
+def listens(port: int) -> bool:
     with socket.socket() as sock:
         return sock.connect_ex(("127.0.0.1", port)) == 0
