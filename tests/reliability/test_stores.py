@@ -310,9 +310,7 @@ def test_a_manifest_that_vanishes_after_it_was_listed_is_written_anew(
 
 def test_a_manifest_that_cannot_be_written_counts_as_a_file(s3_proxy, new_prefix, server, waits) -> None:
     s3_proxy.faults.append(StoreFault(f"PUT .*{MANIFEST_NAME}", 500, times=None))
-    with pytest.raises(
-        PartlyLanded, match=r"1 of 1 files could not be landed.*in 6 attempts.*The last error"
-    ):
+    with pytest.raises(PartlyLanded, match=r"1 of 1 files could not be landed.*in 6 attempts.*last error"):
         land_by_proxy(new_prefix(), server)
     assert len(waits) == 6
 
