@@ -131,7 +131,8 @@ class Members:
                 if damaged
                 else f"{place} has no {MANIFEST_NAME}: {again} first"
             )
-        self._ids = {one.key: one.id for one in (*folder.manifest.superseded, *folder.manifest.files)}
+        self._ids = {one.key: one.id for one in folder.manifest.superseded}
+        self._ids |= {one.key: one.id for one in folder.manifest.files}
         for file in folder.manifest.files:
             found = folder.objects.get(file.key)
             if found is None or found.size != file.size:

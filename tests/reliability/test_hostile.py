@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from hashlib import md5
 from itertools import cycle, repeat
 from pathlib import PurePosixPath
+from threading import Event
 from typing import Any
 
 import pytest
@@ -20,11 +23,15 @@ from airflow_provider_cca.api.paging import MAX_PAGES, Page, collect
 from airflow_provider_cca.api.site_list import rows, whole
 from airflow_provider_cca.core.files import RemoteFile, Site
 from airflow_provider_cca.core.partition import Partition, Scope
+from airflow_provider_cca.core.retry import Retry
 from airflow_provider_cca.core.timestamps import parse_stamp
 from airflow_provider_cca.errors import CcaError, IncompleteListing, TruncatedSnapshot
-from airflow_provider_cca.landing.layout import MAX_KEY_BYTES, assign_keys, folder_of, safe_name
-from airflow_provider_cca.landing.manifest import MANIFEST_NAME, LandedFile, Manifest
+from airflow_provider_cca.landing.lander import Lander
+from airflow_provider_cca.landing.layout import MAX_KEY_BYTES, folder_of, safe_name
+from airflow_provider_cca.landing.manifest import MANIFEST_NAME, Manifest
+from airflow_provider_cca.landing.manifest_store import ManifestStore
 from airflow_provider_cca.reports import REPORTS, Grain
+from tests.support.memory_store import MemoryStore
 
 settings.register_profile("suite", max_examples=150, deadline=None)
 settings.load_profile("suite")
@@ -72,7 +79,7 @@ def remote(name: str, number: int = 0) -> RemoteFile:
         name,
         "https://x.webex.com/f",
         1,
-        "0" * 32,
+        md5(b"x").hexdigest(),
         datetime(2026, 3, 1, tzinfo=UTC),
         None,
         0,
@@ -98,11 +105,19 @@ def test_different_names_have_different_keys(one: str, other: str) -> None:
 
 @given(st.lists(names, max_size=8))
 def test_files_never_share_a_key_and_keep_the_one_they_have(given_names: list[str]) -> None:
+    """All have the same content, so that those of one name share a key."""
     files = [remote(name, number) for number, name in enumerate(given_names)]
-    keys = assign_keys(files, ())
-    assert len({key.casefold() for _, key in keys}) == len(files)
-    landed = [LandedFile(f.id, f.name, key, f.size, f.md5, "", None) for f, key in keys]
-    assert assign_keys(reversed(files), landed) == keys
+    manifests = ManifestStore(MemoryStore(), Retry(Event(), attempts=1))
+    lander = Lander(manifests, lambda file: (chunk for chunk in (b"x",)), workers=1)
+
+    def keys(files: Sequence[RemoteFile]) -> dict[str, str]:
+        lander.land({(ZIPS, DAY): files}, lambda *place: files)
+        manifest = manifests.read(folder_of(ZIPS, DAY)).manifest
+        return {entry.id: entry.key for entry in manifest.files} if manifest else {}
+
+    first = keys(files)
+    assert len({key.casefold() for key in first.values()}) == len({file.name or file.id for file in files})
+    assert keys(files[::-1]) == first
 
 
 @given(names.filter(bool))
