@@ -113,6 +113,8 @@ class World:
     log: list[str] = field(default_factory=list)
     damaged: set[tuple[str, str]] = field(default_factory=set)
     """Key (with its folder) and MD5 of objects that were hit and not written again since."""
+    damaged_copies: set[tuple[str, str]] = field(default_factory=set)
+    """The same of superseded ones, which nobody writes again."""
     ever: set[tuple[str, str, str]] = field(default_factory=set)
     fetched: Counter[tuple[int, str]] = field(default_factory=Counter)
     calm: bool = True
@@ -159,7 +161,8 @@ class World:
         if number >= len(keys):
             return False
         key = keys[number]
-        self.damaged.add((key.replace("_superseded/", ""), md5(self.disk.objects[key][0])))
+        hit = self.damaged_copies if "_superseded/" in key else self.damaged
+        hit.add((key.replace("_superseded/", ""), md5(self.disk.objects[key][0])))
         self.calm = False
         self.log.append(f"damage: {key} is {'deleted' if delete else 'overwritten'}")
         if delete:
@@ -191,7 +194,7 @@ class World:
                         f"{path}/{key}",
                         digest,
                     )
-                    not in self.damaged
+                    not in self.damaged | self.damaged_copies
                 ):
                     yield f"I2: the bytes of {folder}/{key} with {digest[:6]} are lost"
             for entry in manifest["files"] if self.scenario.goes_forward else ():
@@ -268,7 +271,7 @@ class Run:
         ending = (
             frozenset(world.disk.contents().items()),
             tuple(sorted(world.server.items())),
-            frozenset(world.damaged),
+            frozenset(world.damaged | world.damaged_copies),
             world.scenario.tells_md5,
         )
         if ending not in RECOVERED:
@@ -432,7 +435,11 @@ class Run:
                 key.removeprefix(f"{path}/") for key in world.disk.objects if key.startswith(f"{path}/")
             }
             visible = {key for key in inside if "/" not in key} - {"_manifest.json", "notes.txt"}
-            hit = {key.removeprefix(f"{path}/") for key, _ in world.damaged if key.startswith(f"{path}/")}
+            hit = {
+                key.removeprefix(f"{path}/")
+                for key, _ in world.damaged | world.damaged_copies
+                if key.startswith(f"{path}/")
+            }
             if (keys ^ visible) - hit:
                 yield f"I3: {folder} shows {sorted(visible)}, its manifest names {sorted(keys)}"
         named = {(e["id"], e["md5"]) for e in (world.manifest("Z") or {"files": []})["files"]}
