@@ -81,6 +81,8 @@ class Members:
         self.zips, self.partition, self.limits = zips, partition, limits
         self._path = folder_of(Scope(ZIPS), partition)
         self._opened, self._failures = opened, failures
+        self._ids: dict[str, str] = {}
+        """By key of the zip, which stood in the place of its id in manifests of earlier versions."""
 
     def list_files(self, folder: Folder, is_intact: Callable[[LandedFile], bool]) -> list[Wanted]:
         """List the members of all zips, oldest first. One that cannot be read is set aside as a failure."""
@@ -104,7 +106,8 @@ class Members:
 
     def identify(self, entry: LandedFile) -> tuple[str, str]:
         """Return the id of the zip, and what stands for the content of the member."""
-        return entry.id.rsplit("/", 2)[0], _mark(entry.id)
+        zip_ = entry.id.rsplit("/", 2)[0]
+        return self._ids.get(zip_, zip_), _mark(entry.id)
 
     def chunks(self, wanted: Wanted) -> Generator[bytes]:
         archive, member = wanted.item
@@ -128,6 +131,8 @@ class Members:
                 if damaged
                 else f"{place} has no {MANIFEST_NAME}: {again} first"
             )
+        self._ids = {one.key: one.id for one in folder.manifest.superseded}
+        self._ids |= {one.key: one.id for one in folder.manifest.files}
         for file in folder.manifest.files:
             found = folder.objects.get(file.key)
             if found is None or found.size != file.size:

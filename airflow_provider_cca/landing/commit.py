@@ -173,7 +173,7 @@ class Transaction:
             if entry and self._is_intact(entry):
                 self._entries.append(self._entry(wanted, entry.key, entry.size, entry.md5, entry.landed_on))
             else:
-                job = jobs.setdefault((wanted.name, wanted.mark), Job([]))
+                job = jobs.setdefault((self._name(wanted), wanted.mark), Job([]))
                 job.files.append(wanted)
                 job.damaged = job.damaged or entry
         for job in jobs.values():

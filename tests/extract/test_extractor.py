@@ -43,7 +43,7 @@ from airflow_provider_cca.errors import (
     UnsupportedArchive,
     WrongChecksum,
 )
-from airflow_provider_cca.extract.extractor import Unpacked, Unpacking
+from airflow_provider_cca.extract.extractor import Extracted, Extractor
 from airflow_provider_cca.extract.zip_reader import Limits
 from airflow_provider_cca.integration.compat import AirflowFailException
 from airflow_provider_cca.landing.manifest import LandedFile, Manifest
@@ -73,9 +73,9 @@ def put(store: Store, folder: str = ZIPS, **zips: bytes) -> None:
     store.write(f"{folder}/_manifest.json", manifest.to_json())
 
 
-def unpack(store: Store, *partitions: Partition, closed: Event | None = None) -> list[Unpacked]:
-    unpacking = Unpacking(store, Limits(), Retry(closed or Event()))
-    return unpacking.unpack([(store, partition) for partition in partitions or [DAY]])
+def extract_all(store: Store, *partitions: Partition, closed: Event | None = None) -> list[Extracted]:
+    extractor = Extractor(store, Limits(), Retry(closed or Event()))
+    return extractor.extract([(store, partition) for partition in partitions or [DAY]])
 
 
 @pytest.fixture
@@ -84,14 +84,14 @@ def store(tmp_path: Path) -> Store:
 
 
 def manifest(store: Store) -> dict[str, Any]:
-    return json.loads(store.read(f"{CSVS}/_manifest.json"))
+    return json.loads(store.get(f"{CSVS}/_manifest.json")[0])
 
 
-def unpacked(store: Store) -> list[tuple[str, bytes]]:
+def extracted(store: Store) -> list[tuple[str, bytes]]:
     """Name and content of all that the manifest names, after a look at whether each is as it says."""
     found = []
     for entry in manifest(store)["files"]:
-        body = store.read(f"{CSVS}/{entry['key']}")
+        body = store.get(f"{CSVS}/{entry['key']}")[0]
         assert (len(body), md5(body).hexdigest()) == (entry["size"], entry["md5"])
         found.append((entry["name"], gzip.decompress(body)))
     return found
@@ -99,116 +99,131 @@ def unpacked(store: Store) -> list[tuple[str, bytes]]:
 
 def test_each_member_becomes_an_object_and_the_manifest_names_them(store, tmp_path) -> None:
     put(store, a=zipped(("one.csv", CSV), ("folder/", b""), ("two.csv", b"")))
-    (done,) = unpack(store)
-    assert unpacked(store) == [("one.csv", CSV), ("two.csv", b"")]
+    (done,) = extract_all(store)
+    assert extracted(store) == [("one.csv", CSV), ("two.csv", b"")]
     assert {name for name in tree(tmp_path) if name.startswith("cdr_csv")} == {
         f"{CSVS}/{name}" for name in ("one.csv.gz", "two.csv.gz", "_manifest.json")
     }
-    sizes = sum(store.sizes(CSVS)[f"{name}.csv.gz"] for name in ("one", "two"))
-    assert done == Unpacked(DAY, f"{CSVS}/_manifest.json", 2, sizes, 2)
+    sizes = sum(store.list(CSVS)[f"{name}.csv.gz"].size for name in ("one", "two"))
+    assert done == Extracted(DAY, f"{CSVS}/_manifest.json", 2, sizes, 2)
 
 
 def test_the_manifest_is_version_1_and_says_which_zip_a_member_came_from(store) -> None:
     body = zipped(("one.csv", CSV), ("two.csv", b""))
     put(store, a=body)
-    unpack(store)
+    extract_all(store)
     written = manifest(store)
     assert (written["version"], written["report"]) == (1, "cdr_csv")
     assert written["partition"] == {"creation_date": "2026-03-01"}
     second = written["files"][1]
-    assert second["id"] == f"a.zip/{md5(body).hexdigest()}/1"
+    assert second["id"] == f"a/{md5(body).hexdigest()}/1"
     assert (second["created_on"], second["expires_on"]) == ("2026-03-01T00:24:24Z", None)
 
 
-def test_unpacking_again_writes_nothing(store, tmp_path) -> None:
+def test_extracting_again_writes_nothing(store, tmp_path) -> None:
     put(store, a=zipped(("one.csv", CSV)))
-    unpack(store)
+    extract_all(store)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
-    assert unpack(store)[0].written == 0
+    assert extract_all(store)[0].written == 0
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
 
 
 def test_what_is_done_is_not_read_again(store, tmp_path) -> None:
     """The manifest vouches for it: a zip that has become unreadable since does no harm."""
     put(store, a=zipped(("one.csv", CSV)))
-    unpack(store)
-    size = store.sizes(ZIPS)["a.zip"]
+    extract_all(store)
+    size = store.list(ZIPS)["a.zip"].size
     (tmp_path / ZIPS / "a.zip").write_bytes(bytes(size))
-    assert unpack(store)[0].written == 0
+    assert extract_all(store)[0].written == 0
 
 
 @pytest.mark.parametrize("damage", [lambda p: p.unlink(), lambda p: p.write_bytes(b"cut")])
 def test_what_is_missing_or_cut_is_made_again_and_no_more(store, tmp_path, damage) -> None:
     put(store, a=zipped(("one.csv", CSV), ("two.csv", b"2")))
-    unpack(store)
+    extract_all(store)
     before = tree(tmp_path)
     damage(tmp_path / CSVS / "one.csv.gz")
-    assert unpack(store)[0].written == 1
+    assert extract_all(store)[0].written == 1
     assert tree(tmp_path) == before
 
 
 @pytest.mark.parametrize("damage", [lambda p: p.unlink(), lambda p: p.write_bytes(b"{")])
 def test_without_its_manifest_a_partition_is_made_again_byte_for_byte(store, tmp_path, damage) -> None:
     put(store, a=zipped(("one.csv", CSV), ("one.csv", b"other"), ("ONE.csv", b"third")))
-    unpack(store)
+    extract_all(store)
     before = {name: body for name, body in tree(tmp_path).items() if not name.endswith("json")}
     damage(tmp_path / CSVS / "_manifest.json")
-    assert unpack(store)[0].written == 3
+    assert extract_all(store)[0].written == 3
     assert {name: body for name, body in tree(tmp_path).items() if not name.endswith("json")} == before
 
 
 def test_members_of_one_name_are_all_kept_within_a_zip_and_between_zips(store) -> None:
     put(store, a=zipped(("x.csv", b"1"), ("x.csv", b"2"), ("X.CSV", b"3")), b=zipped(("x.csv", b"4")))
-    unpack(store)
-    assert sorted(content for _, content in unpacked(store)) == [b"1", b"2", b"3", b"4"]
+    extract_all(store)
+    assert sorted(content for _, content in extracted(store)) == [b"1", b"2", b"3", b"4"]
     keys = [entry["key"] for entry in manifest(store)["files"]]
     assert len({key.casefold() for key in keys}) == 4
-    assert all(re.fullmatch(r"x(~[0-9a-f]{12})?\.csv\.gz", key, re.IGNORECASE) for key in keys)
+    assert all(re.fullmatch(r"x\.csv(\.[0-9a-f]{8}(\.2)?)?\.gz", key, re.IGNORECASE) for key in keys)
 
 
 def test_a_zip_that_comes_later_changes_no_key(store) -> None:
     put(store, b=zipped(("x.csv", b"daily")))
-    unpack(store)
+    extract_all(store)
     put(store, a=zipped(("x.csv", b"recovered")), b=zipped(("x.csv", b"daily")))
-    assert unpack(store)[0].written == 1
-    assert gzip.decompress(store.read(f"{CSVS}/x.csv.gz")) == b"daily"
-    assert sorted(content for _, content in unpacked(store)) == [b"daily", b"recovered"]
+    assert extract_all(store)[0].written == 1
+    assert gzip.decompress(store.get(f"{CSVS}/x.csv.gz")[0]) == b"daily"
+    assert sorted(content for _, content in extracted(store)) == [b"daily", b"recovered"]
 
 
-def test_the_members_of_a_revised_zip_take_the_place_of_the_old_ones(store) -> None:
+def test_the_members_of_a_revised_zip_supersede_the_old_ones(store, tmp_path) -> None:
     """Else a sum over the folder would count both."""
     put(store, a=zipped(("x.csv", b"old"), ("x.csv", b"old too")))
-    unpack(store)
+    extract_all(store)
     put(store, a=zipped(("x.csv", b"new"), ("x.csv", b"new too")))
-    assert unpack(store)[0].written == 2
-    assert sorted(content for _, content in unpacked(store)) == [b"new", b"new too"]
-    assert len(store.sizes(CSVS)) == 3
+    assert extract_all(store)[0].written == 2
+    assert sorted(content for _, content in extracted(store)) == [b"new", b"new too"]
+    assert len(store.list(CSVS)) == 3
+    superseded = manifest(store)["superseded"]
+    assert [entry["key"] for entry in superseded] == sorted(store.list(f"{CSVS}/_superseded"))
+    kept = [gzip.decompress(store.get(f"{CSVS}/_superseded/{e['key']}")[0]) for e in superseded]
+    assert sorted(kept) == [b"old", b"old too"]
 
 
 def test_the_members_of_a_zip_that_left_the_source_stay(store, tmp_path) -> None:
     put(store, a=zipped(("x.csv", b"1")))
-    unpack(store)
+    extract_all(store)
     put(store, b=zipped(("y.csv", b"2")))
-    assert unpack(store)[0].members == 2
-    assert unpacked(store) == [("x.csv", b"1"), ("y.csv", b"2")]
+    assert extract_all(store)[0].members == 2
+    assert extracted(store) == [("x.csv", b"1"), ("y.csv", b"2")]
 
 
 def test_a_zip_that_comes_back_is_made_whole(store, tmp_path) -> None:
-    """Of one that left the source an object was lost, and the manifest was written anew without it."""
+    """Of one that left the source an object was lost."""
     both = {"a": zipped(("x.csv", b"1"), ("y.csv", b"2"))}
     put(store, **both)
-    unpack(store)
+    extract_all(store)
     (tmp_path / CSVS / "x.csv.gz").unlink()
     put(store)
-    assert unpack(store)[0].members == 0
+    assert extract_all(store)[0].members == 2
     put(store, **both)
-    assert unpack(store)[0].members == 2
-    assert unpacked(store) == [("x.csv", b"1"), ("y.csv", b"2")]
+    assert extract_all(store)[0].members == 2
+    assert extracted(store) == [("x.csv", b"1"), ("y.csv", b"2")]
+
+
+def test_members_that_were_named_by_the_key_of_their_zip_are_named_anew_and_once(store) -> None:
+    """As earlier versions did. Named twice, each of their rows would count twice."""
+    put(store, a=zipped(("x.csv", b"1"), ("y.csv", b"2")))
+    extract_all(store)
+    body = store.get(f"{CSVS}/_manifest.json")[0]
+    store.write(f"{CSVS}/_manifest.json", body.replace(b'"id": "a/', b'"id": "a.zip/'))
+    assert extract_all(store)[0].written == 0
+    assert [entry["key"] for entry in manifest(store)["files"]] == ["x.csv.gz", "y.csv.gz"]
+    assert all(entry["id"].startswith("a/") for entry in manifest(store)["files"])
 
 
 def test_a_partition_without_zips_gets_a_manifest_too(store) -> None:
     put(store)
-    assert unpack(store)[0].members == 0
+    assert extract_all(store)[0].members == 0
     assert manifest(store)["files"] == []
 
 
@@ -236,13 +251,13 @@ def test_hostile_names_stay_inside_the_partition_and_apart(names: list[str]) -> 
     with TemporaryDirectory() as folder:
         store = store_at(folder)
         put(store, a=zipped(*infos))
-        unpack(store)
-        assert sorted(unpacked(store)) == sorted((info.filename, content) for info, content in infos)
+        extract_all(store)
+        assert sorted(extracted(store)) == sorted((info.filename, content) for info, content in infos)
         outside = [name for name in tree(Path(folder)) if not name.startswith((f"{CSVS}/", f"{ZIPS}/"))]
         keys = [entry["key"] for entry in manifest(store)["files"]]
     assert outside == []
     assert len({key.casefold() for key in keys}) == len(infos)
-    assert all(re.fullmatch(r"[^._/][^/]*\.gz", key) and len(key.encode()) <= 210 for key in keys)
+    assert all(re.fullmatch(r"[^._/][^/]*\.gz", key) and len(key.encode()) <= 230 for key in keys)
 
 
 def encrypted(body: bytes) -> bytes:
@@ -268,16 +283,16 @@ def test_a_bad_zip_leaves_nothing_of_itself_and_does_not_hold_back_the_others(st
     """But the partition has no manifest: it is not finished."""
     put(store, a=body, b=zipped(("good.csv", CSV)))
     with pytest.raises(error, match=r"a\.zip"):
-        unpack(store)
-    assert set(store.sizes(CSVS)) == {"good.csv.gz"}
+        extract_all(store)
+    assert set(store.list(CSVS)) == {"good.csv.gz"}
 
 
 def test_several_bad_zips_are_named_together(store) -> None:
     put(store, a=b"nothing", b=zipped(("good.csv", CSV)), c=b"nothing either")
     with pytest.raises(
-        PartlyLanded, match=r"2 zips could not be unpacked, all others were.*a\.zip.*c\.zip"
+        PartlyLanded, match=r"2 zips or members could not be extracted, all others were.*a\.zip.*c\.zip"
     ) as e:
-        unpack(store)
+        extract_all(store)
     assert list(e.value.failures) == [f"{CSVS}: a.zip", f"{CSVS}: c.zip"]
     assert not e.value.retryable
 
@@ -286,16 +301,16 @@ def test_a_bad_day_does_not_hold_back_the_other_days(store) -> None:
     put(store, a=zipped(("x.csv", CSV)))
     before = Partition(DAY.first - timedelta(days=1))
     with pytest.raises(NotLanded, match=r"has no _manifest\.json: land cdr_compressed of 2026-02-28 first"):
-        unpack(store, before, DAY)
-    assert unpacked(store) == [("x.csv", CSV)]
+        extract_all(store, before, DAY)
+    assert extracted(store) == [("x.csv", CSV)]
 
 
-def test_a_zip_that_is_not_the_one_that_landed_is_not_unpacked(store, tmp_path) -> None:
+def test_a_zip_that_is_not_the_one_that_landed_is_not_extracted(store, tmp_path) -> None:
     put(store, a=zipped(("x.csv", CSV)))
-    (tmp_path / ZIPS / "a.zip").write_bytes(bytes(store.sizes(ZIPS)["a.zip"]))
-    with pytest.raises(WrongChecksum, match="nothing of it was unpacked"):
-        unpack(store)
-    assert store.sizes(CSVS) == {}
+    (tmp_path / ZIPS / "a.zip").write_bytes(bytes(store.list(ZIPS)["a.zip"].size))
+    with pytest.raises(WrongChecksum, match="nothing of it was extracted"):
+        extract_all(store)
+    assert store.list(CSVS) == {}
 
 
 @pytest.mark.parametrize(
@@ -303,7 +318,7 @@ def test_a_zip_that_is_not_the_one_that_landed_is_not_unpacked(store, tmp_path) 
     [
         (lambda p: (p / "a.zip").unlink(), r"a\.zip should have \d+ bytes and is gone"),
         (lambda p: (p / "a.zip").write_bytes(b"cut"), r"a\.zip should have \d+ bytes and has 3"),
-        (lambda p: (p / "_manifest.json").write_bytes(b"{"), "the manifest of .* is damaged"),
+        (lambda p: (p / "_manifest.json").write_bytes(b"{"), r"the _manifest\.json of .* is damaged"),
         (lambda p: (p / "_manifest.json").unlink(), r"has no _manifest\.json"),
     ],
 )
@@ -311,27 +326,26 @@ def test_what_has_not_landed_whole_is_waited_for(store, tmp_path, damage, says) 
     put(store, a=zipped(("x.csv", CSV)))
     damage(tmp_path / ZIPS)
     with pytest.raises(NotLanded, match=says) as caught:
-        unpack(store)
+        extract_all(store)
     assert caught.value.retryable
 
 
 class Flaky(MemoryFileSystem):
-    """Fails the first time that it is asked to write each object."""
+    """Fails the first two times that it is asked to write an object."""
 
     cachable = False
-    failed: set[str]
+    failures: list[str]
 
-    def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **kwargs: Any) -> None:
-        if path.endswith(".gz") and path not in self.failed:
-            self.failed.add(path)
-            raise RuntimeError("503 slow down")
-        super().pipe_file(path, value, mode, **kwargs)
+    def open(self, path: str, mode: str = "rb", *args: Any, **kwargs: Any) -> Any:
+        if mode == "wb" and "cdr_csv" in path and self.failures:
+            raise RuntimeError(self.failures.pop())
+        return super().open(path, mode, *args, **kwargs)
 
 
 @pytest.fixture
 def memory() -> Iterator[MemoryFileSystem]:
     fs = Flaky()
-    fs.failed = set()
+    fs.failures = ["503 slow down"] * 2
     yield fs
     fs.store.clear()
     fs.pseudo_dirs[:] = [""]
@@ -340,8 +354,8 @@ def memory() -> Iterator[MemoryFileSystem]:
 def test_a_store_that_fails_is_tried_again(memory, waits) -> None:
     store = FsspecStore(memory, "/root")
     put(store, a=zipped(("x.csv", CSV), ("y.csv", CSV)))
-    assert unpack(store)[0].written == 2
-    assert unpacked(store) == [("x.csv", CSV), ("y.csv", CSV)]
+    assert extract_all(store)[0].written == 2
+    assert extracted(store) == [("x.csv", CSV), ("y.csv", CSV)]
     assert len(waits) == 2
 
 
@@ -350,17 +364,17 @@ def test_a_killed_task_stops_between_two_chunks(store) -> None:
     closed = Event()
     closed.set()
     with pytest.raises(Closed):
-        unpack(store, closed=closed)
-    assert store.sizes(CSVS) == {}
+        extract_all(store, closed=closed)
+    assert store.list(CSVS) == {}
 
 
 def test_two_at_the_same_time_end_with_one_right_result(store) -> None:
     members = [(f"{n}.csv", CSV) for n in range(50)]
     put(store, a=zipped(*members))
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(lambda _: unpack(store), range(2)))
-    assert sorted(unpacked(store)) == sorted(members)
-    assert len(store.sizes(CSVS)) == 51
+        list(pool.map(lambda _: extract_all(store), range(2)))
+    assert sorted(extracted(store)) == sorted(members)
+    assert len(store.list(CSVS)) == 51
 
 
 # The operator, after a landing from the simulator
@@ -527,9 +541,9 @@ def test_a_killed_operator_ends_its_work(run, day, tmp_path, landed, monkeypatch
     operator = extract(str(tmp_path), str(tmp_path))
     writing = store_at(tmp_path).__class__.writing
 
-    def killed(*args: Any) -> Any:
+    def killed(*args: Any, **conditions: Any) -> Any:
         operator.on_kill()
-        return writing(*args)
+        return writing(*args, **conditions)
 
     monkeypatch.setattr("airflow_provider_cca.store.local.LocalStore.writing", killed)
     with pytest.raises(Closed):
@@ -651,13 +665,12 @@ def test_the_documented_query_counts_what_the_server_has(sim, week, tmp_path) ->
 
 
 def test_the_documented_query_counts_no_call_of_a_member_that_was_replaced(store, tmp_path) -> None:
-    """A revised zip whose member has another name; the files alone still have both."""
+    """A revised zip whose member has another name. The files that engines see are those of the manifest."""
     columns = b"MINUTES,AMOUNT\n"
     for name, row in (("one.csv", b"1,1.00\n"), ("two.csv", b"2,2.00\n")):
         put(store, a=zipped((name, columns + row)))
-        unpack(store)
-    assert printed(QUERIES[0], tmp_path) == [(str(DAY), "1", "2", "2.00")]
-    assert printed(QUERIES[1], tmp_path) == [(str(DAY), "2", "3", "3.00")]
+        extract_all(store)
+    assert [printed(query, tmp_path) for query in QUERIES[:2]] == [[(str(DAY), "1", "2", "2.00")]] * 2
 
 
 def test_the_documented_query_of_manifests_leaves_out_what_is_not_finished(sim, week, tmp_path) -> None:
@@ -682,38 +695,38 @@ def test_the_documented_query_of_s3_counts_what_the_server_has(sim, week, tmp_pa
 def test_a_revised_zip_that_is_damaged_leaves_what_there_is_of_the_older_one(store) -> None:
     """Its first member is whole, and nothing of it is written: the manifest names the one before."""
     put(store, a=zipped(("one.csv", CSV), ("two.csv", b"b,c\n1,2\n")))
-    unpack(store)
-    before = unpacked(store)
+    extract_all(store)
+    before = extracted(store)
     revised = io.BytesIO()
     with zipfile.ZipFile(revised, "w", zipfile.ZIP_STORED) as archive:
         archive.writestr("one.csv", CSV * 3)
         archive.writestr("two.csv", b"XYZXYZXYZXYZ")
     put(store, a=revised.getvalue().replace(b"XYZXYZXYZXYZ", b"XYZXYZXYZXYQ"))
     with pytest.raises(DamagedArchive):
-        unpack(store)
-    assert unpacked(store) == before
+        extract_all(store)
+    assert extracted(store) == before
 
 
 def test_a_damaged_zip_keeps_a_revised_one_beside_it_from_being_written_over(store) -> None:
     """Of two revised zips the first is good, and nothing of it is written either."""
     put(store, a=zipped(("x.csv", CSV)), b=zipped(("y.csv", b"b,c\n1,2\n")))
-    unpack(store)
-    before = unpacked(store)
+    extract_all(store)
+    before = extracted(store)
     put(store, a=zipped(("x.csv", CSV * 3)), b=broken(zipped(("y.csv", CSV))))
     with pytest.raises(DamagedArchive):
-        unpack(store)
-    assert unpacked(store) == before
+        extract_all(store)
+    assert extracted(store) == before
 
 
 def test_a_damaged_zip_holds_back_no_other_that_is_not_revised(store, tmp_path) -> None:
-    """What was deleted of one is made again, and a new one is unpacked: only revising loses something."""
+    """What was deleted of one is made again, and a new one is extracted: only revising loses something."""
     a, b = zipped(("x.csv", CSV)), zipped(("y.csv", b"b,c\n1,2\n"))
     put(store, a=a, b=b)
-    unpack(store)
+    extract_all(store)
     (tmp_path / CSVS / "x.csv.gz").unlink()
     put(store, a=a, b=b, c=b"no zip at all", d=zipped(("z.csv", CSV)))
     with pytest.raises(DamagedArchive):
-        unpack(store)
+        extract_all(store)
     assert {key for key in tree(tmp_path / CSVS) if key.endswith(".gz")} == {
         "x.csv.gz",
         "y.csv.gz",
@@ -721,7 +734,7 @@ def test_a_damaged_zip_holds_back_no_other_that_is_not_revised(store, tmp_path) 
     }
 
 
-def test_a_manifest_that_was_copied_from_another_date_is_not_unpacked(store) -> None:
+def test_a_manifest_that_was_copied_from_another_date_is_not_extracted(store) -> None:
     put(store, "cdr_compressed/creation_date=2026-03-02", a=zipped(("one.csv", CSV)))
-    with pytest.raises(NotLanded, match="2026-03-01"):
-        unpack(store, Partition.parse("2026-03-02", Grain.DAY))
+    with pytest.raises(NotLanded, match="creation_date=2026-03-02 is damaged"):
+        extract_all(store, Partition.parse("2026-03-02", Grain.DAY))

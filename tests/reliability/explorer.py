@@ -113,6 +113,8 @@ class World:
     log: list[str] = field(default_factory=list)
     damaged: set[tuple[str, str]] = field(default_factory=set)
     """Key (with its folder) and MD5 of objects that were hit and not written again since."""
+    damaged_copies: set[tuple[str, str]] = field(default_factory=set)
+    """The same of superseded ones, which nobody writes again."""
     ever: set[tuple[str, str, str]] = field(default_factory=set)
     fetched: Counter[tuple[int, str]] = field(default_factory=Counter)
     calm: bool = True
@@ -159,7 +161,8 @@ class World:
         if number >= len(keys):
             return False
         key = keys[number]
-        self.damaged.add((key.replace("_superseded/", ""), md5(self.disk.objects[key][0])))
+        hit = self.damaged_copies if "_superseded/" in key else self.damaged
+        hit.add((key.replace("_superseded/", ""), md5(self.disk.objects[key][0])))
         self.calm = False
         self.log.append(f"damage: {key} is {'deleted' if delete else 'overwritten'}")
         if delete:
@@ -191,7 +194,7 @@ class World:
                         f"{path}/{key}",
                         digest,
                     )
-                    not in self.damaged
+                    not in self.damaged | self.damaged_copies
                 ):
                     yield f"I2: the bytes of {folder}/{key} with {digest[:6]} are lost"
             for entry in manifest["files"] if self.scenario.goes_forward else ():
@@ -268,7 +271,7 @@ class Run:
         ending = (
             frozenset(world.disk.contents().items()),
             tuple(sorted(world.server.items())),
-            frozenset(world.damaged),
+            frozenset(world.damaged | world.damaged_copies),
             world.scenario.tells_md5,
         )
         if ending not in RECOVERED:
@@ -432,7 +435,11 @@ class Run:
                 key.removeprefix(f"{path}/") for key in world.disk.objects if key.startswith(f"{path}/")
             }
             visible = {key for key in inside if "/" not in key} - {"_manifest.json", "notes.txt"}
-            hit = {key.removeprefix(f"{path}/") for key, _ in world.damaged if key.startswith(f"{path}/")}
+            hit = {
+                key.removeprefix(f"{path}/")
+                for key, _ in world.damaged | world.damaged_copies
+                if key.startswith(f"{path}/")
+            }
             if (keys ^ visible) - hit:
                 yield f"I3: {folder} shows {sorted(visible)}, its manifest names {sorted(keys)}"
         named = {(e["id"], e["md5"]) for e in (world.manifest("Z") or {"files": []})["files"]}
@@ -531,14 +538,14 @@ def at_random(seed: int, mutate: Callable[[Transaction], None] = lambda transact
 BEFORE = ((), ("land", "extract"), ("land", "extract", "revise", "land"))
 
 
-def explore_pair(scenario: Scenario, switches: int, until: float) -> tuple[str, list[str]]:
-    """Explore two tasks until a time; returns a line that says what was explored, and a violation."""
+def explore_pair(scenario: Scenario, switches: int, seconds: float) -> tuple[str, list[str]]:
+    """Explore two tasks for some time; returns a line that says what was explored, and a violation."""
     still_time()
     logging.disable(logging.CRITICAL)
     began = time.monotonic()
-    runs, trace = explore(scenario, switches, until=until)
+    runs, trace = explore(scenario, switches, until=began + seconds)
     took = time.monotonic() - began
-    rest = " (out of time)" if time.monotonic() > until else ""
+    rest = " (out of time: not all orders)" if took > seconds else ""
     what = f"{' and '.join(scenario.kinds):24} {' '.join(scenario.before) or 'an empty folder':28}"
     return f"{what} {runs:8,} runs {took:6.1f} s{rest}", trace
 
@@ -575,15 +582,17 @@ def main() -> int:
     first = secrets.randbelow(10**9)
     print(f"{len(pairs)} pairs of tasks with {asked.switches} switches; then random runs from seed {first}")
     with ProcessPoolExecutor(PROCESSES, mp_context=get_context("spawn")) as pool:
-        pairs_until, until = began + asked.seconds * 2 / 3, began + asked.seconds
-        one = partial(explore_pair, switches=asked.switches, until=pairs_until)
+        share = asked.seconds * 2 / 3 * PROCESSES / len(pairs)
+        one = partial(explore_pair, switches=asked.switches, seconds=share)
         for line, trace in pool.map(one, pairs):
             print(line, flush=True)
             if trace:
                 pool.shutdown(wait=False, cancel_futures=True)
                 print(*trace, sep="\n    ")
                 return 1
-        seeds = [pool.submit(explore_seeds, first + n, PROCESSES, until) for n in range(PROCESSES)]
+        seeds = [
+            pool.submit(explore_seeds, first + n, PROCESSES, began + asked.seconds) for n in range(PROCESSES)
+        ]
         ends = [one.result() for one in seeds]
     print(f"{sum(done for done, _ in ends):,} random runs of three and four tasks")
     for _, trace in ends:

@@ -59,8 +59,13 @@ def ordered(
 
 
 def overwrites(transaction: Transaction) -> None:
-    """Rule 1, 3: new content under the name, whatever is named there."""
-    transaction._keys = lambda job, taken: iter([(safe_name(transaction._name(job.file)), commit._How.HEAL)])  # type: ignore[method-assign]
+    """Rules 1 and 3: new content under the name, whatever is named there."""
+
+    def plain(job: Any, taken: set[str]) -> Any:
+        transaction._named = {}
+        return iter([(safe_name(transaction._name(job.file)), commit._How.HEAL)])
+
+    transaction._keys = plain  # type: ignore[method-assign]
 
 
 def ignores(condition: str) -> Callable[[Transaction], None]:

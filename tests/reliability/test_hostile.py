@@ -80,7 +80,7 @@ def remote(name: str, number: int = 0) -> RemoteFile:
         name,
         "https://x.webex.com/f",
         1,
-        "0" * 32,
+        md5(b"x").hexdigest(),
         datetime(2026, 3, 1, tzinfo=UTC),
         None,
         0,
