@@ -46,6 +46,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from airflow_provider_cca.core.printable import printable
+
+MAX_MESSAGE = 1500
+"""Characters."""
+
 LONGEST_RETRY_AFTER = 300.0
 """Seconds. A server that wants a longer pause than this gets it from Airflow's own retries."""
 
@@ -53,14 +58,15 @@ LONGEST_RETRY_AFTER = 300.0
 class CcaError(Exception):
     """Base class of all errors of this package.
 
-    :param message: What happened, where, and what to try.
+    :param message: What happened, where, and what to try. Shown on one line, since it may hold names that the
+        server gave.
     :param facts: Kept as attributes of the error: JSON values only.
     """
 
     retryable: bool = False
 
     def __init__(self, message: str, /, **facts: Any) -> None:
-        super().__init__(message)
+        super().__init__(printable(message, MAX_MESSAGE))
         vars(self).update(facts)
 
     def as_dict(self) -> dict[str, Any]:

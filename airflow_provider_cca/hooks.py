@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseHook, Connection
 from airflow.sdk.log import mask_secret
 
+from airflow_provider_cca.core.secret import Secret
 from airflow_provider_cca.errors import CcaError, InvalidConnection, MalformedListing, UnreadableAnswer
 from airflow_provider_cca.integration import connection_form as form
 from airflow_provider_cca.integration.compat import AirflowNotFoundException
@@ -59,10 +60,10 @@ class CcaHook(BaseHook):
         triggers = SharedByTriggers.of_this_loop()
         async with triggers.asking:
             with self._missing_named():
-                connection = await self.aget_connection(self.cca_conn_id)
+                connection = Secret(await self.aget_connection(self.cca_conn_id))
         return partial(self._client, connection, triggers.mask)
 
-    def _client(self, connection: Connection, mask: Callable[[Any], None]) -> CcaClient:
+    def _client(self, connection: Secret[Connection], mask: Callable[[Any], None]) -> CcaClient:
         try:
             return client_of(connection, self.attempts, mask)
         except InvalidConnection as error:
@@ -92,9 +93,9 @@ class CcaHook(BaseHook):
             return False, str(error)
         return True, f"Logged in; {total} sites" + (f", the first of them {site.name}" if site else "")
 
-    def _connection(self) -> Connection:
+    def _connection(self) -> Secret[Connection]:
         with self._missing_named():
-            return self.get_connection(self.cca_conn_id)
+            return Secret(self.get_connection(self.cca_conn_id))
 
     @contextmanager
     def _missing_named(self) -> Iterator[None]:
@@ -103,5 +104,6 @@ class CcaHook(BaseHook):
         except AirflowNotFoundException as error:
             raise InvalidConnection(
                 f"there is no connection {self.cca_conn_id!r}: create it under Admin > Connections, or with "
-                f"airflow connections add {self.cca_conn_id} --conn-type cca --conn-login … --conn-password …"
+                f"airflow connections add {self.cca_conn_id} --conn-type cca "
+                "--conn-port 443 --conn-login … --conn-password …"
             ) from error

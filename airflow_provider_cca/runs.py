@@ -76,7 +76,7 @@ def say_how_to_start(context: Mapping[str, Any]) -> None:
 def range_params() -> dict[str, Param]:
     """The params `from` and `to` for a DAG, as date fields of the trigger form."""
     texts = {
-        "from": f"First creation date, UTC. Empty: {RETENTION_DAYS} days ago, as far as the server goes.",
+        "from": f"First creation date, UTC. Empty: {RETENTION_DAYS} days ago.",
         "to": "Last creation date, UTC, included. Empty: today.",
     }
     return {
@@ -95,20 +95,21 @@ def skip_without_sites(context: Mapping[str, Any]) -> None:
 
 
 def within_retention(first: str | None, last: str | None) -> tuple[str, str]:
-    """The part of a stretch of days of which the server can have files, as YYYY-MM-DD.
+    """Return a stretch of days up to today as YYYY-MM-DD; the oldest day that is said to be kept by default.
 
-    AirflowFailException when there is none.
+    AirflowFailException when it ends before it begins.
 
-    :param first: YYYY-MM-DD; empty means the oldest day that the server has.
+    :param first: YYYY-MM-DD; empty means 365 days ago. An earlier one is asked for, too: the server knows
+        best whether it still has files of it.
     :param last: YYYY-MM-DD, included; empty means today.
     """
     today = datetime.now(UTC).date()
     oldest = today - timedelta(days=RETENTION_DAYS)
-    begin = max(Partition.parse(first, Grain.DAY).first if first else oldest, oldest)
+    begin = Partition.parse(first, Grain.DAY).first if first else oldest
     end = min(Partition.parse(last, Grain.DAY).first if last else today, today)
     if end < begin:
         raise AirflowFailException(
-            f"there are no files from {first or oldest} to {last or today}: the server keeps those of the "
-            f"last {RETENTION_DAYS} days, and the first date must not be later than the last"
+            f"no date from {begin} to {last or today} has begun (in UTC it is {today}): choose a first date "
+            "that is not later than the last, or than today"
         )
     return str(begin), str(end)

@@ -13,10 +13,10 @@ from typing import Any, NoReturn
 from airflow.sdk import BaseSensorOperator, Context, PokeReturnValue
 
 from airflow_provider_cca.api.availability import Availability, AvailabilityCheck, Patience, utc
-from airflow_provider_cca.errors import CcaError, InvalidArgument, OutsideRetention, TransientError
+from airflow_provider_cca.errors import CcaError, OutsideRetention, TransientError
 from airflow_provider_cca.events.metrics import count_looks
 from airflow_provider_cca.hooks import CcaHook
-from airflow_provider_cca.integration.arguments import check_arguments
+from airflow_provider_cca.integration.arguments import CheckedArguments, check_arguments, is_open, site_name
 from airflow_provider_cca.integration.compat import (
     AirflowFailException,
     AirflowRescheduleException,
@@ -25,7 +25,7 @@ from airflow_provider_cca.integration.compat import (
     conf,
 )
 from airflow_provider_cca.integration.requested_range import Asked, partitions_of_run
-from airflow_provider_cca.integration.task_failures import airflow_errors
+from airflow_provider_cca.integration.task_failures import airflow_errors, log_last
 from airflow_provider_cca.reports import report_named
 
 ATTEMPTS_OF_A_PROCESS = 6
@@ -36,7 +36,7 @@ AIRFLOWS_MARGIN = timedelta(minutes=10)
 trigger does, with a reason, and Airflow must not come before it."""
 
 
-class CcaFilesSensor(BaseSensorOperator):
+class CcaFilesSensor(CheckedArguments, BaseSensorOperator):
     """Wait until a partition of a report is listed without "still processing" (412, or a 403 that means it).
 
     An empty listing counts as "still processing" until 48 hours after the end of the date (UTC), and then as
@@ -69,8 +69,10 @@ class CcaFilesSensor(BaseSensorOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(poke_interval=poke_interval, **kwargs)
-        _check_one_site(site)
-        check_arguments(report=report, site=site, level=level, partition=partition)
+        if self.of_dag_file:
+            if not is_open(site):
+                site_name(site)
+            check_arguments(report=report, site=site, level=level, partition=partition)
         self.report = report
         self.partition = partition
         self.site = site
@@ -88,7 +90,8 @@ class CcaFilesSensor(BaseSensorOperator):
                 if found.files is not None:
                     return self._finish(context, found.files, time.time() - patience.began)
                 if found.error and self.reschedule and not self.silent_fail and not found.error.asks_for_long:
-                    raise found.error
+                    with airflow_errors(self):
+                        raise found.error
                 if pause is None:
                     self._end(context, found, patience.failing_since if patience.gives_up else None)
                 level = logging.WARNING if found.error else logging.INFO
@@ -130,19 +133,19 @@ class CcaFilesSensor(BaseSensorOperator):
 
     def _check(self, context: Context) -> Availability:
         """Check once, and count it; raises what no waiting can cure as Airflow's error."""
-        outcome = "failed"
+        found = None
         try:
             with airflow_errors(self), self._skips(context):
                 check = self._availability_check(context)
                 attempts = ATTEMPTS_OF_A_PROCESS if self.reschedule else 1
-                with CcaHook(self.cca_conn_id, attempts).get_conn() as client:
-                    found = check.check(client)
-            outcome = found.outcome
-        except TransientError as error:
-            found = Availability.failed(error)
+                try:
+                    with CcaHook(self.cca_conn_id, attempts).get_conn() as client:
+                        found = check.check(client)
+                except TransientError as error:
+                    found = Availability.failed(error)
+            return found
         finally:
-            self._count({outcome: 1})
-        return found
+            self._count({found.outcome if found else "failed": 1})
 
     def _count(self, checks: Mapping[str, int], waited: float = 0.0) -> None:
         count_looks(checks, waited, self.report, self.level)
@@ -152,7 +155,6 @@ class CcaFilesSensor(BaseSensorOperator):
 
     def _availability_check(self, context: Context) -> AvailabilityCheck:
         """Return what to ask for; raises what no waiting can cure."""
-        _check_one_site(self.site)
         asked, now = self._asked(context), _now()
         if not asked.last.begun(now):
             asked.refuse(f"{asked.last} cannot be listed yet: in UTC it is {now:%Y-%m-%d}")
@@ -160,8 +162,7 @@ class CcaFilesSensor(BaseSensorOperator):
             report=self.report,
             partition=str(asked.first),
             partition_end=str(asked.last) if asked.last != asked.first else None,
-            # Native rendering makes a number of a site whose name is one.
-            site=str(self.site) if self.site not in (None, "") else None,
+            site=site_name(self.site),
             level=self.level or None,
         )
 
@@ -239,10 +240,12 @@ class CcaFilesSensor(BaseSensorOperator):
         """
         check, limit = self._availability_check(context), timedelta(seconds=self.timeout)
         if found.error and failing_since is not None:
-            raise AirflowFailException(
-                f"{found.message}. Every check since {utc(failing_since)} has failed, so the wait ends. When "
+            message = (
+                f"{found.error}. Every check since {utc(failing_since)} has failed, so the wait ends. When "
                 f"the server works again, the next run of cca_reconcile lands {check}; or clear this task"
-            ) from found.error
+            )
+            with airflow_errors(self):
+                raise type(found.error)(message, **{**vars(found.error), "retryable": False})
         if found.nothing_listed:
             message = (
                 f"{check}: nothing was listed within {limit}, and the last check did not fail. There may be "
@@ -251,10 +254,13 @@ class CcaFilesSensor(BaseSensorOperator):
             )
             self.log.warning("%s", message)
             raise AirflowSkipException(message)
-        raise AirflowSensorTimeout(
+        message = (
             f"{found.message}. No further check comes within the timeout of {limit}. When the report is "
             f"there, the next run of cca_reconcile lands {check}; or clear this task"
-        ) from found.error
+        )
+        error = AirflowSensorTimeout(message)
+        log_last(self, error)
+        raise error
 
     @contextmanager
     def _as_users_want(self) -> Iterator[None]:
@@ -264,18 +270,9 @@ class CcaFilesSensor(BaseSensorOperator):
         except (AirflowFailException, AirflowSensorTimeout, CcaError) as error:
             if self.never_fail or (self.soft_fail and not isinstance(error, CcaError)):
                 raise AirflowSkipException(str(error)) from error
+            log_last(self, error)
             raise
 
 
 def _now() -> datetime:
     return datetime.fromtimestamp(time.time(), UTC)
-
-
-def _check_one_site(site: object) -> None:
-    """Raise InvalidArgument for several sites, also when a template has rendered them as a text."""
-    if isinstance(site, list | tuple | set) or (isinstance(site, str) and site.lstrip().startswith("[")):
-        raise InvalidArgument(
-            f"site must be one site, got {site!r}: map the sensor over them with "
-            "CcaFilesSensor.partial(…).expand(site=…), or write one sensor for each",
-            argument="site",
-        )

@@ -15,6 +15,7 @@ from typing import Any
 from airflow_provider_cca.api.auth import Token
 from airflow_provider_cca.api.client import CcaClient
 from airflow_provider_cca.core.partition import Partition, Scope
+from airflow_provider_cca.core.secret import Secret
 from airflow_provider_cca.hooks import CcaHook
 from airflow_provider_cca.operators import CcaToObjectStorageOperator
 from airflow_provider_cca.reports import REPORTS, Grain
@@ -109,7 +110,7 @@ def _files(client: CcaClient, first: str, last: str) -> list[Any]:
 def _take(token: str) -> None:
     """Use a token that another process uses as well."""
     with CcaHook().get_conn() as client:
-        client.session._account.token(lambda: Token(token, TOKEN_SECONDS))
+        client.session._account.token(lambda: Token(Secret(token), TOKEN_SECONDS))
 
 
 OF_A_WORKER = ("airflow.sdk.execution_time.supervisor", "airflow.sdk.execution_time.task_runner")

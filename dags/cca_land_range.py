@@ -5,8 +5,8 @@ Lands the files that the CCA server created from one date to another, of all rep
 take a run for each date. The partitions and manifests under `{cca_storage}` are those of the daily DAGs, so
 these go on from there; what has landed already is not downloaded again.
 
-Runs only when it is triggered: choose `reports`, `from` and `to` in the form, in UTC; empty dates mean all
-that the server still has. Dates before that are left out. Reports that are left empty mean those of the
+Runs only when it is triggered: choose `reports`, `from` and `to` in the form, in UTC; empty dates mean the
+last 365 days. Earlier ones are asked for, too. Reports that are left empty mean those of the
 Variable `cca_reports`, else all but `cdr`, whose records the zip files hold too. For the usual UI by
 calendar, backfill the daily DAGs instead.
 """

@@ -11,9 +11,14 @@ import subprocess
 ADMIN = "admin"
 
 
-def airflow(*arguments: str) -> None:
-    """Run `airflow …`, and end with it if it fails."""
-    subprocess.run(["airflow", *arguments], check=True)  # noqa: S603, S607 - our words, the image's PATH
+def airflow(*arguments: str, answers: str = "") -> None:
+    """Run `airflow …`, and end with it if it fails.
+
+    :param answers: Given by standard input, since others can read a command line; without a terminal, which
+        would else be asked for passwords.
+    """
+    command = ["airflow", *arguments]
+    subprocess.run(command, check=True, input=answers, text=True, start_new_session=True)  # noqa: S603 - ours
 
 
 def create_bucket(storage: str) -> None:
@@ -38,7 +43,8 @@ def main() -> None:
     airflow("db", "migrate")
     names = ("--firstname", "Airflow", "--lastname", "Administrator", "--email", "admin@localhost")
     password = os.environ["ADMIN_PASSWORD"]
-    airflow("users", "create", "--username", ADMIN, "--role", "Admin", "--password", password, *names)
+    # It asks for the password, and for the same again.
+    airflow("users", "create", "--username", ADMIN, "--role", "Admin", *names, answers=f"{password}\n" * 2)
     storage = os.environ["AIRFLOW_VAR_CCA_STORAGE"]
     if storage.startswith("s3://"):
         create_bucket(storage)

@@ -124,14 +124,14 @@ def test_a_number_is_read_as_a_number_or_its_text(number: Any) -> None:
 
 
 def test_spaces_around_a_field_are_no_part_of_it() -> None:
-    extra = {"verify": " /ca.pem ", "proxy": " http://proxy.example:3128\n", "read_timeout": " "}
+    extra = {"verify": " /ca.pem ", "proxy": " http://127.0.0.2:3128\n", "read_timeout": " "}
     assert config_from(connection(extra, host=" localhost ", schema="HTTP ")) == CcaConfig(
         "account",
         "word",
         host="localhost",
         schema="http",
         verify="/ca.pem",
-        proxy="http://proxy.example:3128",
+        proxy="http://127.0.0.2:3128",
     )
 
 
@@ -406,9 +406,9 @@ def certificate_of(file: Path) -> str:
         (
             404,
             "<html>Not here</html>",
-            'check host, schema and port of the connection. The server says: "Not here"',
+            'check host, schema and port of the connection. The server says: "a page of HTML: Not here"',
         ),
-        (200, "<html>Welcome!</html>", "21 bytes that are not JSON: is 127.0.0.1 the host of a CCA server?"),
+        (200, "<html>Welcome!</html>", "a page of HTML: is 127.0.0.1 the host of a CCA server?"),
         (
             200,
             '{"status": "ok"}',

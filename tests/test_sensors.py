@@ -34,6 +34,7 @@ from airflow_provider_cca.simulator import (
     StillProcessing,
     TokenExpired,
     Trickle,
+    Ways,
 )
 from airflow_provider_cca.triggers import CcaFilesTrigger
 
@@ -196,6 +197,12 @@ def test_an_empty_listing_of_a_date_that_is_over_ends_the_wait(empty, mode) -> N
         mode(ago(3))
 
 
+@pytest.mark.cca_simulator(sites=["acme"], days=30, ways=Ways(unknown_site="empty"))
+def test_an_empty_listing_of_a_site_that_is_not_listed_is_not_believed(sim: Simulator, mode) -> None:
+    with pytest.raises(AirflowFailException, match="no site 'acne' among its sites"):
+        mode(ago(3), report="cdr", site="acne", allow_empty=True)
+
+
 @pytest.mark.parametrize("days", [0, 1, 2])
 def test_an_empty_listing_of_a_younger_date_is_not_believed(empty, clock, mode, days) -> None:
     with pytest.raises(AirflowSkipException, match="nothing was listed within 1:00:00"):
@@ -297,6 +304,7 @@ def test_a_server_that_keeps_failing_ends_the_wait_without_retries(
     assert clock.passed <= FAILING_SECONDS < 45 * 60
     if not rescheduled:
         assert "the next run of cca_reconcile lands" in str(ended.value)
+        assert "connection 'cca_default'" in str(ended.value)
         assert re.search(r"(?i)warning.*, and the wait ends at .* unless a check succeeds", said())
 
 
@@ -307,6 +315,18 @@ def test_a_host_that_refuses_connections_ends_the_wait_too(clock, mode, day, mon
     with pytest.raises(Exception, match=r"127\.0\.0\.1:9"):
         mode(day, poke_interval=INTERVAL, timeout=36 * HOUR)
     assert clock.passed <= FAILING_SECONDS
+
+
+@pytest.mark.parametrize("fault", [Status(503), StillProcessing()], ids=["failing", "processing"])
+def test_the_log_of_a_wait_that_fails_ends_in_one_line(sim: Simulator, clock, run, day, said, fault) -> None:
+    sim.inject(fault, "cdr_compressed", times=None)
+    operator = sensor(poke_interval=INTERVAL, timeout=HOUR)
+    with pytest.raises((AirflowFailException, AirflowSensorTimeout)):
+        run(operator, day)
+    said()
+    for callback in operator.on_failure_callback:
+        callback({})
+    assert said().count("the next run of cca_reconcile lands") == 1
 
 
 def test_failures_that_are_interrupted_by_an_answer_do_not_add_up(sim: Simulator, clock, run, day) -> None:
@@ -614,9 +634,9 @@ def test_a_site_list_is_nothing_to_wait_for() -> None:
         sensor(report="site_list")
 
 
-@pytest.mark.parametrize("sites", [["a", "b"], ("a",), "['a', 'b']"])
+@pytest.mark.parametrize("sites", [["a", "b"], ("a", "b"), "['a', 'b']", '["a", "b"]'])
 def test_a_list_of_sites_is_refused_while_the_dag_is_parsed(sites) -> None:
-    with pytest.raises(InvalidArgument, match=r"expand\(site=…\), or write one sensor for each"):
+    with pytest.raises(InvalidArgument, match=r"got 2: map the task over them, as by .expand\(site=…\)"):
         sensor(report="cdr", site=sites)
 
 
@@ -624,7 +644,7 @@ def test_a_list_of_sites_is_refused_while_the_dag_is_parsed(sites) -> None:
 def test_a_list_of_sites_from_a_template_fails_without_retries(sim: Simulator, run, day, sites) -> None:
     operator = sensor(report="cdr", site="{{ sites }}")
     operator.site = sites
-    with pytest.raises(AirflowFailException, match="site must be one site"):
+    with pytest.raises(AirflowFailException, match="site must be one name"):
         operator.execute({"params": {}, **_run(day)})
 
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from urllib.parse import urljoin, urlsplit
 
+from airflow_provider_cca.core.printable import printable
 from airflow_provider_cca.errors import HostNotAllowed
 
 # Where URL parsers disagree about the host, there is nothing to be allowed.
@@ -20,10 +21,12 @@ _HOST_AND_PORT = re.compile(rf"({_NAME.pattern}|\[[0-9a-fA-F:.]+\])(:\d*)?", re.
 _LIKE_AN_ADDRESS = re.compile(r"(.*\.)?(\d+|0x[0-9a-f]*)|.*:.*", re.ASCII)
 
 
-def check_link(url: str, *, own_host: str, download_hosts: Sequence[str], allow_http: bool) -> None:
+def check_link(
+    url: str, *, own_host: str, download_hosts: Sequence[str], may_go_plain: Callable[[str], bool]
+) -> None:
     """Raise HostNotAllowed unless the token may go to this URL.
 
-    Allowed are https URLs (and http ones to loopback, or everywhere with `allow_http`) whose host is
+    Allowed are https URLs (and http ones to the hosts that `may_go_plain` names) whose host is
     `own_host`, is in `download_hosts`, or ends in a dot and one of those.
     """
     try:
@@ -33,9 +36,7 @@ def check_link(url: str, *, own_host: str, download_hosts: Sequence[str], allow_
         host, parts = None, urlsplit("")
     if not host or not _HOST_AND_PORT.fullmatch(parts.netloc) or _AMBIGUOUS.search(url):
         raise HostNotAllowed(f"the link {_shown(url)} is no plain URL: the token is not sent there")
-    if parts.scheme not in {"https", "http"} or (
-        parts.scheme == "http" and not allow_http and not is_loopback(host)
-    ):
+    if parts.scheme not in {"https", "http"} or (parts.scheme == "http" and not may_go_plain(host)):
         raise HostNotAllowed(
             f"the link {_shown(url)} is not https, so the token is not sent there; if your server really "
             'has no TLS, set "allow_http": true in the connection\'s extra',
@@ -43,10 +44,17 @@ def check_link(url: str, *, own_host: str, download_hosts: Sequence[str], allow_
         )
     if not any(_covers(allowed, host) for allowed in (own_host, *download_hosts)):
         raise HostNotAllowed(
-            f"the link points to {host}, which may not be sent the token; if it is one of Cisco's download "
-            f'hosts, add it to "download_hosts" in the connection\'s extra (now {", ".join(download_hosts)})',
+            f"the link points to {printable(host)}, which may not be sent the token; if it is one of Cisco's "
+            f'download hosts, add it to "download_hosts" in the connection\'s extra (now '
+            f"{', '.join(download_hosts)})",
             host=host,
         )
+
+
+def same_origin(one: str, other: str) -> bool:
+    """Whether two URLs have scheme, host and port in common."""
+    first, second = urlsplit(one), urlsplit(other)
+    return (first.scheme, first.hostname, first.port) == (second.scheme, second.hostname, second.port)
 
 
 def followed(base: str, link: str) -> str:
@@ -64,7 +72,7 @@ def origin(url: str) -> str:
         plain = parts.hostname and is_host(parts.hostname)
     except ValueError:
         return ""
-    return f"{parts.scheme}://{parts.hostname}" if plain else ""
+    return printable(f"{parts.scheme}://{parts.hostname}") if plain else ""
 
 
 def is_loopback(host: str) -> bool:
@@ -93,4 +101,4 @@ def _covers(allowed: str, host: str) -> bool:
 def _shown(url: str) -> str:
     """The URL without its query, user and anything unprintable, for an error message."""
     text = re.sub(r"//[^/]*@", "//…@", url.partition("?")[0])
-    return repr(text[:200])
+    return repr(printable(text, 200))

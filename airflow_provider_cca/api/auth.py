@@ -11,14 +11,14 @@ from typing import Any
 
 from airflow_provider_cca.api.config import CcaConfig
 from airflow_provider_cca.api.connection_limit import Budget
-from airflow_provider_cca.errors import (
-    Unauthorized,
-    UnreadableAnswer,
-)
+from airflow_provider_cca.core.secret import Secret
+from airflow_provider_cca.errors import Unauthorized
 
 REFUSAL_HOLDS_SECONDS = 10.0
 
 RENEWAL_MARGIN_SECONDS = 300.0
+
+MAX_LIFETIME_SECONDS = 1e9
 
 
 @dataclass
@@ -43,7 +43,7 @@ class Account:
         with self.lock:
             if self.login_refused and time.monotonic() < self.renew_at:
                 # For all threads that wait here: an account may be locked after a few wrong passwords.
-                raise self.login_refused
+                raise Unauthorized(str(self.login_refused))
             if self.current is None or self.current is refused or time.monotonic() >= self.renew_at:
                 self.current = token = self._new(login)
                 margin = min(RENEWAL_MARGIN_SECONDS, token.expires_in / 10)
@@ -88,17 +88,21 @@ os.register_at_fork(after_in_child=forget_logins)
 class Token:
     """An access token, and how long the server will take it (§3.3)."""
 
-    value: str = field(repr=False)
+    value: Secret[str]
     expires_in: float
 
     @classmethod
-    def from_api(cls, answer: Mapping[str, Any]) -> Token:
-        """From the answer of POST /v1/oauth/token; raises UnreadableAnswer without a token in it."""
+    def from_api(cls, answer: Mapping[str, Any]) -> Token | None:
+        """Make one of the answer of POST /v1/oauth/token; None without a usable accessToken in it.
+
+        Without a usable expiresIn, or with one in milliseconds, it serves until the server refuses it.
+        """
         value = answer.get("accessToken")
-        if not isinstance(value, str) or not value or not value.isascii() or not value.isprintable():
-            raise UnreadableAnswer("the login was answered without a usable accessToken (§3.3)")
-        lifetime = answer.get("expiresIn")
-        # Without a usable lifetime the token serves until the server refuses it.
-        if not isinstance(lifetime, int | float) or isinstance(lifetime, bool) or not 0 < lifetime < 1e9:
-            lifetime = float("inf")
-        return cls(value, float(lifetime))
+        if not isinstance(value, str) or not value.strip() or not value.isascii() or not value.isprintable():
+            return None
+        try:
+            said = answer.get("expiresIn")
+            lifetime = 0.0 if isinstance(said, bool) else float(said or 0)
+        except (TypeError, ValueError, OverflowError):
+            lifetime = 0.0
+        return cls(Secret(value.strip()), lifetime if 0 < lifetime < MAX_LIFETIME_SECONDS else float("inf"))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from airflow_provider_cca.core.partition import Partition, Scope
 from airflow_provider_cca.errors import (
     CcaError,
+    InvalidArgument,
     InvalidRequest,
     NotYetListed,
     OutsideRetention,
@@ -75,6 +76,12 @@ class AvailabilityCheck:
             )
         if not self.last.is_settled(now):
             return Availability(None, f"{self}: the server lists no file yet", nothing_listed=True)
+        if self.site and all(self.site != site.name for site in client.sites()):
+            raise InvalidArgument(
+                f"{self}: the server lists no file, and no site {self.site!r} among its sites (§3.5.1): "
+                "check the name, as by `cca sites`",
+                argument="site",
+            )
         return Availability(0, f"{self}: the server lists no file, and the date has been over for 48 hours")
 
     def _count(self, client: CcaClient) -> int:

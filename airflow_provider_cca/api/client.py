@@ -3,28 +3,49 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from functools import partial
+from threading import Lock
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 from urllib.parse import quote
 
 from airflow_provider_cca.api.allowed_hosts import followed
 from airflow_provider_cca.api.config import CcaConfig
-from airflow_provider_cca.api.paging import PAGE_SIZE, Entry, Page, collect
-from airflow_provider_cca.api.range_listing import listed
+from airflow_provider_cca.api.link_renewal import LinkRenewal
+from airflow_provider_cca.api.paging import Entry, Page, Totals, collect
+from airflow_provider_cca.api.range_listing import RangeLister
 from airflow_provider_cca.api.session import Call, CcaSession
 from airflow_provider_cca.api.site_list import whole
+from airflow_provider_cca.core.failures import FATAL_FOR_ALL
 from airflow_provider_cca.core.files import RemoteFile, Site
-from airflow_provider_cca.core.listings import Listed, Listing, Window
+from airflow_provider_cca.core.listings import Listed, Window
 from airflow_provider_cca.core.partition import Partition, Scope
-from airflow_provider_cca.errors import CcaError
-from airflow_provider_cca.reports import REPORTS, check_listing
+from airflow_provider_cca.errors import (
+    CcaError,
+    InvalidArgument,
+    InvalidRequest,
+    NotYetListed,
+    UnexpectedAnswer,
+)
+from airflow_provider_cca.reports import REPORTS, Grain, check_listing
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+PAGE_SIZES = (1000, 500, 100, 30)
+"""How many entries are asked for at a time: §3.5 allows 1000; fewer for a server that refuses so many."""
+
+CONTROL_DAYS = {Grain.DAY: 30, Grain.MONTH: 365}
+"""How far back files are looked for that show that a scope can be listed."""
+
+NO_DATE = date(9990, 1, 1)
+"""A creation date that no file has."""
 
 
 class CcaClient:
@@ -40,6 +61,17 @@ class CcaClient:
     ) -> None:
         self.config = config
         self.session = CcaSession(config, on_token, attempts)
+        self._lock = Lock()
+        self._page_size = PAGE_SIZES[0]
+        self._totals: dict[tuple[str, ...], Totals] = {}
+        self._controls: dict[Scope, bool] = {}
+        self._site_names: set[str] | None = None
+        self._listed_sites: set[str | None] = set()
+        self._told_of_stamps = False
+        self._ranges = RangeLister(self)
+        self._renewal = LinkRenewal(self._download, self.files)
+        self._listing_pool = ThreadPoolExecutor(config.max_connections, "cca-partition")
+        self._header_counted: set[int] = set()
 
     def __enter__(self) -> Self:
         return self
@@ -50,16 +82,27 @@ class CcaClient:
         if error:
             # Threads may still be at work for the block that failed: they end now, not when they time out.
             self.session.abort()
+        self._listing_pool.shutdown(wait=False, cancel_futures=True)
         self.session.close()
 
     def abort(self) -> None:
         """End all calls that are under way in other threads, and refuse new ones: they raise Closed."""
         self.session.abort()
 
+    def submit(self, call: Callable[..., T], *arguments: Any) -> Future[T]:
+        """Make a call in another thread, of which there are as many as connections."""
+        return self._listing_pool.submit(call, *arguments)
+
     def sites(self) -> list[Site]:
         """All sites that the partner manages (§3.5.1)."""
         call = Call(f"{self.config.api_root}/v1/cdr", "the listing of sites")
-        return self._collect(call, Site.from_api)
+        try:
+            return self._collect(call, Site.from_api, Totals())
+        except InvalidRequest:
+            # It has no other parameter that could be wrong.
+            if not self._accepts_pages(call):
+                raise
+            return self._collect(call, Site.from_api, Totals())
 
     def first_site(self) -> tuple[int, Site | None]:
         """How many sites there are, and one of them: the cheapest call that shows that all is well."""
@@ -73,72 +116,151 @@ class CcaClient:
         first: Partition | None = None,
         last: Partition | None = None,
         by: str = "creation",
+        *,
+        check_total: bool = True,
     ) -> list[RemoteFile]:
-        """All files of a report created (or of meetings that ended) from `first` to `last`, both included.
+        """Return what the server lists of a report from `first` to `last`, both included.
+
+        An empty list says nothing of whether there are no files, or none yet: see `list_partition`. The files
+        of a range are told by createdOn, which need not be how the server parts them: see `list_range`.
 
         :param by: "creation" (§3.5.4, §3.5.5, §3.6.1, §3.6.2); for cdr also "meeting_end" (§3.5.3), or
             "new" for the files never downloaded, which takes no dates (§3.5.2).
+        :param check_total: Whether a total that is the length of the page is to be checked by a request.
 
         Raises StillProcessing while the server generates them.
         """
         call = self._listing(scope, first, last or first, by)
-        return self._collect(call, lambda entry: RemoteFile.from_api(entry, scope))
+        alone = first if by == "creation" and first == (last or first) else None
+        files = self._collect(
+            call,
+            lambda entry: RemoteFile.from_api(entry, scope, alone),
+            self._totals_of(scope, by),
+            check_total=check_total,
+        )
+        if files:
+            self._listed_sites.add(scope.site)
+        self._tell_of_stamps(files)
+        return files
 
-    def files_of_all(self, scopes: Sequence[Scope], files: Callable[[Scope], list[RemoteFile]]) -> Listing:
-        """The files of several sites, asked for side by side; one that fails does not hold back the others.
+    def list_partition(self, scope: Scope, partition: Partition) -> list[RemoteFile]:
+        """Return the files of a partition; an empty list only where it is believed that there are none.
 
-        Raises what would fail for each of them alike: a login that is refused, or a client that is closed;
-        and the error of one that is alone.
-
-        :param files: Lists those of one, by this client.
+        Raises StillProcessing while the server generates them, its kind NotYetListed when nothing is listed
+        and the partition ended less than 48 hours ago, and InvalidArgument for a site that there is not.
         """
-        listing = Listing()
-        if len(scopes) == 1:
-            listing.scopes, listing.files = list(scopes), files(scopes[0])
-            return listing
-        pool = ThreadPoolExecutor(self.config.max_connections, thread_name_prefix="cca-listing")
+        size = self._page_size
         try:
-            asked = [(scope, pool.submit(files, scope)) for scope in scopes]
-            for scope, answer in asked:
-                listing.take(scope, answer)
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-        return listing
+            files = self.files(scope, partition)
+        except (InvalidRequest, UnexpectedAnswer) as error:
+            self._confirm_none(scope, error)
+            # It may be the size of the page that was refused.
+            files = self.files(scope, partition) if self._page_size != size else []
+        if not files:
+            self.confirm_empty(scope, partition)
+        return files
+
+    def confirm_empty(self, scope: Scope, partition: Partition) -> None:
+        """Raise unless a partition can be believed to have no files, though nothing is listed for it.
+
+        InvalidArgument when its site is not in the list of sites (§3.5.1); NotYetListed when it ended less
+        than 48 hours ago.
+        """
+        self.confirm_site(scope)
+        if not partition.is_settled(datetime.now(UTC)):
+            raise NotYetListed(
+                f"{scope} {partition}: the server lists no file. It ended less than 48 hours ago, so files "
+                "may still come: try again later"
+            )
+
+    def confirm_site(self, scope: Scope) -> None:
+        """Raise InvalidArgument unless files of this site, or the site itself (§3.5.1), have been listed."""
+        if scope.site is None or scope.site in self._listed_sites:
+            return
+        with self._lock:
+            if self._site_names is None:
+                self._site_names = {site.name.casefold() for site in self.sites()}
+        if scope.site.casefold() not in self._site_names:
+            raise InvalidArgument(
+                f"{scope.site!r} is not one of the {len(self._site_names)} sites of this account, and lists "
+                'no file: check its name; CcaListSitesOperator, or "cca sites", lists all sites',
+                argument="site",
+            )
+
+    def has_total(self, scope: Scope, first: Partition, last: Partition, total: int) -> bool | None:
+        """Return whether a range holds so many files, by one small request; None if totals do not tell it."""
+        totals = self._totals_of(scope)
+        if totals.counts is False:
+            return None
+        page = self._page(self._listing(scope, first, last, "creation"), 0, 1)
+        if total > 1 and len(page.items) == 1:
+            totals.counts = page.total == total or page.total > 1
+        return page.total == total
 
     def list_range(self, window: Window) -> Listed:
-        """List a range; partitions that are spoilt, or still being made, do not hold back the others.
+        """Return the files of each partition of a range; one that fails holds back itself alone.
 
         Raises what concerns the range as a whole.
         """
-        return listed(self.files, window)
+        return self._ranges.list_range(window)
+
+    def can_part_ranges(self, windows: Iterable[Window]) -> bool:
+        """Return whether ranges can be parted by createdOn, shown by the first of these that has files."""
+        return self._ranges.can_part(windows)
+
+    def list_ranges(self, windows: Iterable[Window]) -> Iterator[tuple[Window, Listed]]:
+        """Yield the files of several ranges, listed side by side, in their order.
+
+        Only a few are asked for ahead, so that no year of all sites is held at once. One that fails as a
+        whole does not hold back the others. Raises what would fail for each alike, as a refused login.
+        """
+        pool = ThreadPoolExecutor(self.config.max_connections, "cca-listing")
+        ahead: deque[tuple[Window, Future[Listed]]] = deque()
+        try:
+            for window in windows:
+                ahead.append((window, pool.submit(self.list_range, window)))
+                if len(ahead) > self.config.max_connections:
+                    yield _answered(*ahead.popleft())
+            while ahead:
+                yield _answered(*ahead.popleft())
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
 
     def count(self, scope: Scope, first: Partition, last: Partition | None = None) -> int:
         """Count the entries of a listing, odd ones included, without parsing them.
 
         `total` alone decides nothing, since a server may count without the filter: it only says whether a
-        further page is worth asking for, and a refusal of such a page is its end. Raises StillProcessing like
-        `files`.
+        further page is worth asking for, and a refusal of such a page is its end. Returns 0 also where the
+        server says by 404 or 406 that there are none: see `confirm_empty` for what that means. Raises
+        StillProcessing like `files`.
         """
         call = self._listing(scope, first, last or first, "creation")
         start, seen = 0, set[str]()
         while True:
             try:
-                page, before = self._page(call, start, PAGE_SIZE), len(seen)
-            except CcaError:
-                if seen:
-                    return len(seen)
-                raise
+                page, before = self._page(call, start, self._page_size), len(seen)
+            except CcaError as error:
+                if not seen and isinstance(error, InvalidRequest | UnexpectedAnswer):
+                    self._confirm_none(scope, error)
+                elif not seen:
+                    raise
+                return len(seen)
             seen.update(map(repr, page.items))
             start += len(page.items)
             if start >= page.total or len(seen) == before:
                 return len(seen)
 
     def download(self, file: RemoteFile) -> Generator[bytes]:
-        """The body of a file in chunks (§3.5.6, §3.5.7, §3.6.3); one attempt, not verified.
+        """Yield the body of a file in chunks (§3.5.6, §3.5.7, §3.6.3); one attempt, not verified.
+
+        A link that has died is listed anew, once a file and attempt.
 
         Raises HostNotAllowed before anything is sent when the link is no URL, or points to a host that is
         not allowed, and TransientError also in the middle of the body.
         """
+        yield from self._renewal.download(file)
+
+    def _download(self, file: RemoteFile) -> Generator[bytes]:
         # A link without a host would be the API's own.
         link = followed(f"{self.config.api_root}/", file.link.strip().replace(" ", "%20"))
         return self.session.stream(
@@ -160,7 +282,8 @@ class CcaClient:
         return whole(
             self.session.stream(
                 Call(f"{self.config.api_root}{report.path}", "the site list", accept=report.media_type)
-            )
+            ),
+            self._header_counted,
         )
 
     def _listing(self, scope: Scope, first: Partition | None, last: Partition | None, by: str) -> Call:
@@ -178,13 +301,90 @@ class CcaClient:
             generating_403=report.generating_403,
         )
 
-    def _collect(self, call: Call, parse: Callable[[Entry], T]) -> list[T]:
+    def _totals_of(self, scope: Scope, by: str = "creation") -> Totals:
+        """Return what is known of the totals of a report."""
+        no_date = Partition.of(NO_DATE, scope.report.grain)
+
+        def of_nothing() -> Page | None:
+            try:
+                return self._page(self._listing(scope, no_date, no_date, by), 0, 1)
+            except FATAL_FOR_ALL:
+                raise
+            except CcaError:
+                return None
+
+        return self._totals.setdefault((scope.report.name, by), Totals(of_nothing))
+
+    def _confirm_none(self, scope: Scope, error: InvalidRequest | UnexpectedAnswer) -> None:
+        """Raise the error of a listing, unless it is how this server says that there are no files.
+
+        It is when other dates of the scope are listed: then its site or level is right.
+        """
+        status = getattr(error, "status", 406)
+        if status not in {404, 406}:
+            raise error
+        with self._lock:
+            if scope not in self._controls:
+                self._controls[scope] = self._has_recent_files(scope)
+        if self._controls[scope]:
+            return
+        named = f"{scope.report.needs} {scope.site or scope.level!r}" if scope.report.needs else "the account"
+        raise type(error)(
+            f"{error} Either {named} cannot be listed, or this is the server's way to say that there are no "
+            f"files: none is listed for the last {CONTROL_DAYS[scope.report.grain]} days either",
+            **vars(error),
+        ) from error
+
+    def _has_recent_files(self, scope: Scope) -> bool:
+        last = datetime.now(UTC).date() - timedelta(days=3)
+        first = last - timedelta(days=CONTROL_DAYS[scope.report.grain])
+        dates = [Partition.of(day, scope.report.grain) for day in (first, last)]
+        try:
+            call = self._listing(scope, dates[0], dates[1], "creation")
+            return bool(self._page(call, 0, 1).items) and self._accepts_pages(call)
+        except FATAL_FOR_ALL:
+            raise
+        except CcaError:
+            return False
+
+    def _accepts_pages(self, call: Call) -> bool:
+        """Return whether the server gives pages of some size of a listing of which it gives a page of one.
+
+        It is remembered, if it is less than the 1000 entries of §3.5.
+        """
+        for size in [size for size in PAGE_SIZES if size <= self._page_size]:
+            try:
+                self._get_page(call, 0, size)
+            except InvalidRequest:
+                continue
+            if size != self._page_size:
+                log.warning(
+                    "%s refuses %d entries at a time: %d are asked for", call.what, PAGE_SIZES[0], size
+                )
+            self._page_size = size
+            return True
+        return False
+
+    def _tell_of_stamps(self, files: Iterable[RemoteFile]) -> None:
+        """Warn once that creation stamps cannot be read, which concerns nothing but what is recorded."""
+        if not self._told_of_stamps and (odd := next((f for f in files if f.created_on is None), None)):
+            self._told_of_stamps = True
+            log.warning(
+                "The createdOn of %s %s, and perhaps of others, cannot be read; it is recorded as null",
+                *(odd.scope, odd.name or odd.id),
+            )
+
+    def _collect(
+        self, call: Call, parse: Callable[[Entry], T], totals: Totals, *, check_total: bool = True
+    ) -> list[T]:
         return collect(
-            lambda start: self._page(call, start, PAGE_SIZE),
+            partial(self._page, call),
             what=call.what,
             pause=self.session.retry.pause,
             parse=parse,
             side_by_side=self._side_by_side,
+            totals=totals,
+            check_total=check_total,
         )
 
     def _side_by_side(self, fetch: Callable[[int], Page], offsets: Iterable[int]) -> Iterator[Page]:
@@ -200,5 +400,28 @@ class CcaClient:
             pool.shutdown(wait=False, cancel_futures=True)
 
     def _page(self, call: Call, start: int, size: int) -> Page:
-        params = {"from": str(start), "size": str(size), **call.params}
+        """Return one page; an empty one where the server has none, or no more, however it says so."""
+        try:
+            return self._get_page(call, start, size)
+        except UnexpectedAnswer as error:
+            if error.status == 204 or (start and error.status == 404):
+                return Page(0, [])
+            raise
+        except InvalidRequest:
+            if start:
+                return Page(0, [])
+            raise
+
+    def _get_page(self, call: Call, start: int, size: int) -> Page:
+        params = {"from": str(start), "size": str(min(size, self._page_size)), **call.params}
         return self.session.get(replace(call, params=params), lambda answer: Page.from_api(answer, call.what))
+
+
+def _answered(window: Window, answer: Future[Listed]) -> tuple[Window, Listed]:
+    try:
+        return window, answer.result()
+    except FATAL_FOR_ALL:
+        raise
+    except CcaError as error:
+        log.warning("%s", error)
+        return window, Listed({}, dict.fromkeys(window.partitions, error))

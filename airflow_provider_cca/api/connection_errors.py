@@ -15,6 +15,8 @@ import requests
 import urllib3
 
 from airflow_provider_cca.api.config import PROXY_FORM, CcaConfig
+from airflow_provider_cca.core.printable import printable
+from airflow_provider_cca.core.secret import Secret
 from airflow_provider_cca.errors import CcaError, ConnectionFailed, InvalidConnection
 
 FOREIGN = (requests.RequestException, urllib3.exceptions.HTTPError, HTTPException, OSError, UnicodeError)
@@ -30,6 +32,9 @@ _CERTIFICATE_FAULT = re.compile(
 _CERTIFICATE_WANTED = re.compile("CERTIFICATE_REQUIRED|certificate required")
 _NO_TLS = re.compile("WRONG_VERSION_NUMBER|RECORD_LAYER_FAILURE|PACKET_LENGTH_TOO_LONG|HTTP_REQUEST")
 _NO_COMMON_TLS = re.compile("HANDSHAKE_FAILURE|INSUFFICIENT_SECURITY|PROTOCOL")
+_TLS_TO_HTTP = re.compile(r"BadStatusLine\(.?\\x1[56]\\x03")
+"""A record of TLS, as an alert is, in the place of a status line."""
+
 _BROKEN_OFF = re.compile("EOF|RemoteDisconnected|[Rr]eset by peer|Broken pipe")
 
 
@@ -38,11 +43,11 @@ class Way:
     """The way that a call takes.
 
     :param host: Whom it asks, and the port when it is not the usual one.
-    :param proxy: URL of the proxy in between; None without one.
+    :param proxy: URL of the proxy in between; false without one.
     """
 
     host: str
-    proxy: str | None
+    proxy: Secret[str | None]
     config: CcaConfig
 
     def error(self, error: Exception, what: str) -> CcaError:
@@ -93,10 +98,13 @@ class Way:
                 return "it broke off while TLS was being agreed on, as where a client certificate is wanted"
             case requests.exceptions.ConnectionError() if _UNKNOWN_NAME.search(text):
                 return "the host name is not known"
+            case requests.exceptions.ConnectionError() if _TLS_TO_HTTP.search(text):
+                return "it speaks TLS on this port, and was sent http: set schema to https"
             case requests.exceptions.ConnectionError() if "Connection refused" in text:
                 return "nothing listens there"
             case requests.exceptions.ConnectionError() if _BROKEN_OFF.search(text):
-                return "it broke off without an answer"
+                hint = ", perhaps as it wants schema https" if self.config.schema == "http" else ""
+                return f"it broke off without an answer{hint}"
         return type(error).__name__
 
     @property
@@ -108,7 +116,7 @@ class Way:
 
     @property
     def _the_proxy(self) -> str:
-        return f"the proxy {_place(self.proxy or '')}".strip()
+        return f"the proxy {_place(self.proxy.open() or '')}".strip()
 
     def _of_the_proxy(self, text: str, what: str) -> CcaError:
         proxy = self._the_proxy
@@ -129,9 +137,9 @@ class Way:
         return ConnectionFailed(f"{what} failed: {reason}; check {self._setting}", reason=reason)
 
     def _refused_by(self, proxy: str, status: int, what: str) -> CcaError:
-        if status == 407:
+        if status in {401, 407}:  # 407 is the proxy's status, and some answer with a server's
             return InvalidConnection(
-                f"{what}: {proxy} wants a name and password, or refuses those that it got (407): check "
+                f"{what}: {proxy} wants a name and password, or refuses those that it got ({status}): check "
                 f"{self._setting}"
             )
         if status >= 500:
@@ -146,8 +154,9 @@ class Way:
         )
 
     def _untrusted(self, whose: str, why: str | None, what: str) -> CcaError:
+        because = f" ({printable(why)})" if why else ""
         return InvalidConnection(
-            f"{what}: the TLS certificate of {whose} cannot be verified{f' ({why})' if why else ''}; if your "
+            f"{what}: the TLS certificate of {whose} cannot be verified{because}; if your "
             'network has a CA of its own, set "verify" in the connection\'s extra to the path of its bundle'
         )
 

@@ -70,8 +70,13 @@ class Budget:
             self.limit += 1
             self._changed.notify()
 
-    def refused(self) -> None:
-        """The server has too many connections: the one that asks was one too many."""
+    def refused(self, open_connections: int = 0) -> None:
+        """The server has too many connections: the one that asks was one too many.
+
+        :param open_connections: How many were open, idle ones included, which the server may count too. Where
+            most of them were idle, those were too many, and not the ones in use.
+        """
         with self._changed:
-            self.limit = max(1, min(self.limit, self.used - 1))
+            counted = open_connections if open_connections > 2 * self.used else self.used
+            self.limit = max(1, min(self.limit, counted - 1))
             self._grow_after = time.monotonic() + SECONDS_AFTER_REFUSAL

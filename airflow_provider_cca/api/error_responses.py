@@ -16,6 +16,8 @@ from email.utils import parsedate_to_datetime
 from urllib.parse import quote
 
 from airflow_provider_cca.core.files import RemoteFile
+from airflow_provider_cca.core.printable import printable
+from airflow_provider_cca.core.secret import Secret
 from airflow_provider_cca.errors import (
     AttemptsExhausted,
     CcaError,
@@ -90,7 +92,9 @@ def refusal(
         return meaning(f"{what} {_TEXTS[meaning]} (403).{said}", **facts)
     if status == 401:
         return Unauthorized(
-            f"{what} refuses a fresh token (401): check that the machine account may read it.{said}"
+            f"{what} refuses a fresh token (401): check that the machine account may read it, and that "
+            "nothing else logs in with it at the same time, if the server takes its newest token alone."
+            f"{said}"
         )
     if status == 406:
         return InvalidRequest(
@@ -138,11 +142,7 @@ def _meaning_of_403(message: str, file: RemoteFile | None, generating_403: bool)
 def _gone(file: RemoteFile) -> type[CcaError] | None:
     """Return why the listing says that a file cannot be downloaded any more, if it does."""
     now = datetime.now(UTC)
-    if file.expires_on:
-        expired = file.expires_on <= now
-    else:
-        expired = file.created_on <= now - timedelta(days=RETENTION_DAYS)
-    if expired:
+    if file.expires_on <= now if file.expires_on else file.partition.expired(now):
         return FileExpired
     return AttemptsExhausted if file.download_attempts >= MAX_DOWNLOAD_ATTEMPTS else None
 
@@ -150,12 +150,13 @@ def _gone(file: RemoteFile) -> type[CcaError] | None:
 MAX_BYTES = 4096
 """So much of a body is looked at."""
 
-LONGEST = 300
-
 LONGEST_OF_A_PAGE = 100
 """Characters. A page of HTML is not from the API: a proxy or another server wrote it, for a browser."""
 
-_NAMES = ("message", "error_description", "description", "error")
+MIN_TOKEN_LENGTH = 16
+"""Characters."""
+
+ERROR_NAMES = ("message", "error_description", "description", "error")
 
 _BETWEEN = r"""(?:[\\\s"'\[{(]|&\#?\w+;|%22)*"""
 
@@ -166,44 +167,76 @@ _ACCESS_TOKEN = re.compile(
 
 _PAGE = re.compile(r"\s*<[!?a-z]", re.I)
 
+_HTML = re.compile(r"<(!doctype\s+html|html|head|body|title|form|div|h1|p|script|style|meta)\b", re.I)
+
+_LOGIN_PAGE = re.compile(r"""type\s*=\s*["']?password|\b(log|sign)[\s-]?(in|on)\b""", re.I)
+
 _TAGS = re.compile(r"<(script|style)\b.*?</\1\s*>|<!--.*?-->|<[^>]*>", re.I | re.S)
 
 
-def message_of(body: bytes, secrets: Iterable[str]) -> str:
-    """The message in a body, on one line, without the secrets and without the value of any accessToken.
+def kind_of(body: bytes) -> str | None:
+    """Return what a body is that should be something else: a page, an archive, nothing; None when unknown."""
+    if not body.strip():
+        return "an empty body"
+    if body.startswith(b"\x1f\x8b"):
+        return "bytes of gzip, which no Content-Encoding announces"
+    if body.startswith(b"PK\x03\x04"):
+        return "a zip file"
+    text = body.decode("utf-8-sig", "replace")
+    if not _PAGE.match(text):
+        return None
+    if not _HTML.search(text[:MAX_BYTES]):
+        return "XML"
+    return "a login page of HTML" if _LOGIN_PAGE.search(text[: 16 * MAX_BYTES]) else "a page of HTML"
+
+
+def message_of(body: bytes, secrets: Iterable[Secret[str]]) -> str:
+    """Return the message in an error's body, on one line, without the secrets and any accessToken's value.
 
     :param body: Its first MAX_BYTES.
     """
-    forms = [form for secret in secrets if secret for form in _written_forms(secret)]
+    forms = [form for secret in secrets if secret for form in written_forms(secret)]
     text = body.decode("utf-8", "replace")
     if len(body) >= MAX_BYTES:
         # What is cut off may be the second half of a secret.
-        text = text[: -max(map(len, forms), default=1)]
+        text = text[: -max((len(form.open()) for form in forms), default=1)]
     text = _without(_told(text), forms)
-    longest = LONGEST
-    if _PAGE.match(text):
-        text, longest = _without(html.unescape(_TAGS.sub(" ", text)), forms), LONGEST_OF_A_PAGE
-    text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    return text if len(text) <= longest else text[:longest] + "…"
+    if not _PAGE.match(text):
+        return printable(text)
+    words = _without(html.unescape(_TAGS.sub(" ", text)), forms)
+    return f"{kind_of(body)}: {printable(words, LONGEST_OF_A_PAGE)}"
+
+
+def without_token(body: bytes, token: Secret[str]) -> bytes:
+    """Return a listing without the token, should the server repeat it there, as in a link.
+
+    Entries go on to XCom and into messages. A token of a few letters is not looked for: it occurs by chance.
+    """
+    if len(token.open()) < MIN_TOKEN_LENGTH:
+        return body
+    for form in written_forms(token):
+        body = body.replace(form.open().encode("utf-8", "replace"), b"***")
+    return body
 
 
 def _told(text: str) -> str:
     try:
         body = json.loads(text)
-        named = [body[name] for name in _NAMES if body.get(name)] if isinstance(body, dict) else []
+        named = [body[name] for name in ERROR_NAMES if body.get(name)] if isinstance(body, dict) else []
         return str(named[0]) if named else json.dumps(body, ensure_ascii=False)
     except (ValueError, RecursionError):
         return text
 
 
-def _without(text: str, forms: Iterable[str]) -> str:
+def _without(text: str, forms: Iterable[Secret[str]]) -> str:
     for form in forms:
-        text = text.replace(form, "***")
+        text = text.replace(form.open(), "***")
     return _ACCESS_TOKEN.sub(r"\1***", text)
 
 
-def _written_forms(secret: str) -> list[str]:
-    """How a server may write it that repeats our request: as it is, or escaped; the longest first."""
-    forms = {secret, repr(secret)[1:-1], quote(secret, safe="", errors="replace"), html.escape(secret)}
-    forms |= {json.dumps(secret, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False)}
-    return sorted(forms, key=len, reverse=True)
+def written_forms(secret: Secret[str]) -> list[Secret[str]]:
+    """Return how a server may write it that repeats our request: as it is, or escaped; the longest first."""
+    text = secret.open()
+    forms = {text, repr(text)[1:-1], quote(text, safe="", errors="replace"), html.escape(text)}
+    forms |= {json.dumps(text, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False)}
+    return [Secret(form) for form in sorted(forms, key=len, reverse=True)]

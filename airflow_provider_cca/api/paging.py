@@ -1,8 +1,9 @@
-"""From pages to a whole listing, or an error: never a part taken for the whole. No I/O of its own.
+"""From pages to a complete listing, or an error: never a part taken for the whole. No I/O of its own.
 
 The server pages by `from` and `size`, may give fewer entries than asked for, and its files can change
 while they are paged. So a pass over the pages counts only when every page told the same total and all
 of it came, and the first page is still the same at the end; otherwise the listing is read again.
+Where `total` does not count what matches, two passes up to an empty page must give the same entries.
 """
 
 from __future__ import annotations
@@ -18,11 +19,18 @@ PAGE_SIZE = 1000
 """The most entries that the server gives in one page (§3.5)."""
 
 PASSES = 5
-MAX_ENTRIES = 10_000_000
+MAX_ENTRIES = 200_000
+"""About as many as 200 MB of memory hold; those of a year are 365 for each site or level."""
 MAX_PAGES = 100_000
+
+LIKELY_CAP = 5
+"""From so many entries on, a page whose total is its own length may have been cut to that length."""
+
+_KNOWN = {"total", "from", "size", "items"}
 
 T = TypeVar("T")
 Entry = Mapping[str, Any]
+Fetch = Callable[[int, int], "Page"]
 Map = Callable[[Callable[[int], "Page"], Iterable[int]], Iterator["Page"]]
 
 
@@ -35,17 +43,43 @@ class Page:
 
     @classmethod
     def from_api(cls, answer: Mapping[str, Any], what: str) -> Page:
-        """Raises UnreadableAnswer unless `total` is a count and `items` a list of objects."""
+        """Return the page in an answer; one without items, or an empty answer, is an empty page.
+
+        Raises UnreadableAnswer unless `total` is a count and `items` a list of objects.
+        """
         total, items = answer.get("total"), answer.get("items")
         if isinstance(total, str) and total.isascii() and total.isdigit():
             total = int(total[:18])
+        if total is None and not items and answer.keys() <= _KNOWN:
+            total = 0
         if not isinstance(total, int) or isinstance(total, bool) or total < 0:
             raise UnreadableAnswer(f"{what} was answered without a usable total")
-        if items is None and total == 0:
-            items = []
+        items = [] if items is None else items
         if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
             raise UnreadableAnswer(f"{what} was answered without a list of items")
         return cls(total, items)
+
+
+class Totals:
+    """Whether `total` in the listings of a report can be relied on, as far as that is known.
+
+    :param of_nothing: Gives the page of a filter that no file can match.
+    """
+
+    def __init__(self, of_nothing: Callable[[], Page | None] = lambda: None) -> None:
+        self._of_nothing = of_nothing
+        self.counts: bool | None = None
+        """Whether it counts more than the entries of the page; None while nothing has shown it."""
+        self._asked = False
+
+    def ignore_the_filter(self) -> bool:
+        """Return whether the server tells a total, and no entry, also for a filter that matches nothing."""
+        if not self._asked:
+            self._asked = True
+            page = self._of_nothing()
+            if page and page.total and not page.items:
+                self.counts = False
+        return self.counts is False
 
 
 class _Unsettled(Exception):
@@ -54,54 +88,117 @@ class _Unsettled(Exception):
 
 
 def collect(
-    fetch: Callable[[int], Page],
+    fetch: Fetch,
     *,
     what: str,
     pause: Callable[[int], None],
     parse: Callable[[Entry], T],
     side_by_side: Map = map,
+    totals: Totals | None = None,
+    check_total: bool = True,
 ) -> list[T]:
-    """All entries of a listing, each once, in the server's order.
+    """Return all entries of a listing, each once, in the server's order.
 
-    :param fetch: Gives the page that starts at an offset.
+    :param fetch: Gives the page that starts at an offset, of at most so many entries.
     :param parse: Makes of an entry what is returned; called as its page comes in, while others are fetched.
     :param what: Names the listing in errors.
     :param pause: Called with the number of the failed pass before the next one.
     :param side_by_side: How several pages are fetched; the built-in `map` does one after the other.
+    :param totals: What is known of this listing's totals, and is found out here.
+    :param check_total: Whether to check a total that is the length of the one page there is.
 
     Raises IncompleteListing when the listing does not settle in 5 passes.
     """
+    totals = totals or Totals()
 
-    def read(start: int) -> Page:
-        page = fetch(start)
+    def read(start: int, size: int) -> Page:
+        page = fetch(start, size)
         return replace(page, items=[(_identity(entry), parse(entry)) for entry in page.items])
 
-    expected, received = 0, 0
-    before: list[list[Hashable]] | None = None
+    expected, received, size = 0, 0, PAGE_SIZE
+    before: list[Hashable] | None = None
     for attempt in range(1, PASSES + 1):
         if attempt > 1:
             pause(attempt - 1)
+        if totals.counts is False:
+            return _read_twice(read, what, pause)
         try:
-            total, pages = _one_pass(read, what, side_by_side)
+            total, pages = _one_pass(read, size, what, side_by_side)
         except _Unsettled as signal:
             expected, received, before = signal.expected, signal.received, None
+            if received < expected and totals.ignore_the_filter():
+                return _read_twice(read, what, pause)
             continue
         unique: dict[Hashable, T] = {}
         for identity, entry in chain.from_iterable(pages):
             unique.setdefault(identity, entry)
         now = [_identities(page) for page in pages]
-        if len(unique) == total or len(pages) == 1 or _is_stable(now, before, total):
+        if len(pages) == 1 and size == PAGE_SIZE:
+            if check_total and total >= LIKELY_CAP and not _counts_beyond_a_page(read, total, totals):
+                return _read_twice(read, what, pause)
             return list(unique.values())
-        expected, received, before = total, len(unique), now
-    raise IncompleteListing(
-        f"{what} says it has {expected} entries but gave {received}, {PASSES} times over: try again later",
-        expected=expected,
-        received=received,
+        totals.counts = True
+        in_order = [*chain.from_iterable(now)]
+        if len(unique) == total or (in_order == before and len(in_order) == total and not _overlap(now)):
+            return list(unique.values())
+        if len(unique) < total and totals.ignore_the_filter():
+            return _read_twice(read, what, pause)
+        # Repeats can be what the server really lists twice; or entries moved between two pages, and others
+        # were missed. Then a pass over pages that end elsewhere does not give the very same.
+        expected, received, before = total, len(unique), in_order
+        size = max(1, max(map(len, pages)) - 1) if size == PAGE_SIZE else PAGE_SIZE
+    raise _incomplete(f"{what} says it has {expected} entries but gave {received}", expected, received)
+
+
+def _counts_beyond_a_page(read: Fetch, total: int, totals: Totals) -> bool:
+    """Return whether a page of one entry tells the same total: else it is the length of the page."""
+    if totals.counts is None:
+        page = read(0, 1)
+        totals.counts = page.total == total and len(page.items) == 1
+    return totals.counts
+
+
+def _read_twice(read: Fetch, what: str, pause: Callable[[int], None]) -> list[Any]:
+    """Return the entries that two passes agree upon, whose pages end at different entries."""
+    size, counts = PAGE_SIZE, []
+    before: dict[Hashable, Any] | None = None
+    for attempt in range(1, PASSES + 1):
+        found, longest = _read_to_the_end(read, size, what)
+        if before is not None and found.keys() == before.keys():
+            return list(found.values())
+        if before is not None:
+            pause(attempt)
+        before, size = found, max(1, longest - 1) if size == PAGE_SIZE else PAGE_SIZE
+        counts.append(len(found))
+    raise _incomplete(
+        f"{what}, whose total does not count what matches, gave {', '.join(map(str, counts))} entries, never "
+        "the same ones",
+        max(counts),
+        min(counts),
     )
 
 
-def _one_pass(fetch: Callable[[int], Page], what: str, side_by_side: Map) -> tuple[int, list[Sequence[Any]]]:
-    """The total, and the entries of all pages in the order of their offsets."""
+def _read_to_the_end(read: Fetch, size: int, what: str) -> tuple[dict[Hashable, Any], int]:
+    """Return the entries up to a page that brings no new ones, and the length of the longest page."""
+    found: dict[Hashable, Any] = {}
+    start = longest = 0
+    for _ in range(MAX_PAGES):
+        page = read(start, size)
+        known = len(found)
+        for identity, entry in page.items:
+            found.setdefault(identity, entry)
+        if len(found) == known:
+            return found, longest
+        start, longest = start + len(page.items), max(longest, len(page.items))
+    raise _too_long(what, len(found), longest)
+
+
+def _one_pass(read: Fetch, size: int, what: str, side_by_side: Map) -> tuple[int, list[Sequence[Any]]]:
+    """Return the total, and the entries of all pages in the order of their offsets."""
+
+    def fetch(start: int) -> Page:
+        return read(start, size)
+
     first = fetch(0)
     total, step = first.total, len(first.items)
     if step > total or (total and not step):
@@ -133,10 +230,16 @@ def _fill(
 ) -> Iterator[tuple[int, int]]:
     """Put a page at its offset, and yield what it left open of its stretch."""
     if page.total != total or not page.items:
-        raise _Unsettled(page.total, sum(map(len, found.values())))
+        raise _Unsettled(max(page.total, total), sum(map(len, found.values())))
     found[start] = page.items
     if start + len(page.items) < end:
         yield start + len(page.items), end
+
+
+def _incomplete(message: str, expected: int, received: int) -> IncompleteListing:
+    return IncompleteListing(
+        f"{message}, {PASSES} times over: try again later", expected=expected, received=received
+    )
 
 
 def _too_long(what: str, total: int, step: int) -> IncompleteListing:
@@ -161,7 +264,7 @@ def _hashable(value: Any) -> Hashable:
 
 
 def _begin_alike(one: Page, other: Page) -> bool:
-    """Whether two looks at one offset saw the same entries, as far as both go."""
+    """Return whether two pages from one offset hold the same entries, as far as both go."""
     both = zip(_identities(one.items), _identities(other.items), strict=False)
     return all(first == second for first, second in both)
 
@@ -170,15 +273,6 @@ def _identities(page: Iterable[tuple[Hashable, Any]]) -> list[Hashable]:
     return [identity for identity, _ in page]
 
 
-def _is_stable(now: Sequence[Sequence[Hashable]], before: object, total: int) -> bool:
-    """Whether repeats can be taken for what the server really lists twice.
-
-    They mean that entries moved between two pages, and others may have been missed: unless the pass before
-    gave the very same ones.
-    """
-    return now == before and sum(map(len, now)) == total and not _overlap(now)
-
-
 def _overlap(pages: Sequence[Sequence[Hashable]]) -> bool:
-    """Whether a page begins with what the one before it held: the server pages by offsets of its own."""
+    """Return whether a page begins with an entry of the page before: the server ignores our offsets."""
     return any(second[0] in first for first, second in pairwise(pages))

@@ -1,112 +1,345 @@
-"""One listing of many partitions, halved where it cannot be read. Plain Python: no Airflow, no HTTP.
+"""Many partitions by one request where that can be trusted, else partition by partition. No Airflow, no HTTP.
 
-A stretch of dates costs one request, but a single entry that cannot be read spoils all of it. Then its halves
-are asked for, and theirs, until what is spoilt is known by its partition.
+The files of a partition are those that the server lists for it alone. A range is a short cut that must prove
+itself: whether it can be parted by `createdOn` depends on what the server means by a creation date.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Mapping, Sequence
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from datetime import UTC, date, datetime, time, timedelta
+from threading import Lock
+from typing import Protocol
+from zoneinfo import ZoneInfo
 
 from airflow_provider_cca.core.failures import FATAL_FOR_ALL
 from airflow_provider_cca.core.files import RemoteFile, by_partition
-from airflow_provider_cca.core.listings import Ask, Listed, Window
+from airflow_provider_cca.core.listings import Listed, Window
 from airflow_provider_cca.core.partition import Partition, Scope
 from airflow_provider_cca.errors import (
     CcaError,
-    IncompleteListing,
     MalformedListing,
+    NotYetListed,
     StillProcessing,
-    UnreadableAnswer,
+    TransientError,
 )
+from airflow_provider_cca.reports import Grain
 
 NEWEST = (0, 1, 2, 4)
 """How many of the newest partitions are left out, step by step, when the server is still at work on some."""
 
-SPOILT = (MalformedListing, IncompleteListing, UnreadableAnswer)
-"""What may be wrong with a part of a listing alone."""
+MAX_FAILED_DATES = 20
+"""So many partitions of a scope may fail, each after all attempts, before the rest is given up."""
 
-MOST_SPOILT = 100
-"""So many answers may be spoilt before the rest of a window is given up; one partition in a year takes 10."""
-
-MOST_RETRIED = 20
-"""The same for answers that have been asked for several times over already, with waits."""
+MAX_FAILED_SCOPES = 20
+"""So many scopes of a report may fail altogether before one of them succeeds, and the rest is given up."""
 
 
-def listed(ask: Ask, window: Window) -> Listed:
-    """The files of a window; partitions that are spoilt, or still being made, do not hold back the others.
+class Server(Protocol):
+    """What a range listing asks the server for."""
 
-    Raises what concerns the window as a whole.
-    """
-    partitions = window.partitions
-    steps = [left_out for left_out in NEWEST if left_out < len(partitions)]
-    for left_out in steps:
-        split = len(partitions) - left_out
+    def files(
+        self,
+        scope: Scope,
+        first: Partition | None = None,
+        last: Partition | None = None,
+        by: str = "creation",
+        *,
+        check_total: bool = True,
+    ) -> list[RemoteFile]:
+        """Return the files of a range, parted by createdOn."""
+        ...
+
+    def list_partition(self, scope: Scope, partition: Partition) -> list[RemoteFile]:
+        """Return the files of a partition, or raise why none can be believed."""
+        ...
+
+    def confirm_empty(self, scope: Scope, partition: Partition) -> None:
+        """Raise unless it can be believed that a partition has no files."""
+        ...
+
+    def has_total(self, scope: Scope, first: Partition, last: Partition, total: int) -> bool | None:
+        """Return whether a range holds so many files; None when totals do not tell that."""
+        ...
+
+    def submit(
+        self, call: Callable[[Scope, Partition], list[RemoteFile]], scope: Scope, partition: Partition
+    ) -> Future[list[RemoteFile]]:
+        """Make a call in another thread."""
+        ...
+
+
+class RangeLister:
+    """Lists ranges, and remembers what one client has found out about them."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self._can_be_parted: dict[str, bool] = {}
+        """By report: whether ranges can be parted by createdOn."""
+        self._proving: defaultdict[str, Lock] = defaultdict(Lock)
+        self._failed: dict[str, list[CcaError]] = {}
+        """By report: the errors of scopes that failed altogether, while none has succeeded."""
+        self._lock = Lock()
+
+    def list_range(self, window: Window) -> Listed:
+        """Return the files of each partition; one that fails, or is being made, holds back itself alone.
+
+        Raises what concerns the window as a whole.
+        """
+        report = window.scope.report.name
+        with self._lock:
+            failed = self._failed.setdefault(report, [])
+            if len(failed) >= MAX_FAILED_SCOPES:
+                raise failed[-1]
         try:
-            found = _whole_or_halved(ask, window.scope, partitions[:split])
-        except StillProcessing:
-            if left_out == steps[-1]:
+            found = self._list(window)
+        except TransientError as error:
+            failed.append(error)
+            raise
+        errors = [*found.failures.values()]
+        if len(errors) == len(window.partitions) and isinstance(errors[-1], TransientError):
+            failed.append(errors[-1])
+        else:
+            with self._lock:
+                self._failed[report] = []
+        return found
+
+    def can_part(self, windows: Iterable[Window]) -> bool:
+        """Return whether ranges can be parted by createdOn, shown by the first of these that has files.
+
+        True where none of them shows it.
+        """
+        for window in windows:
+            try:
+                self.list_range(window)
+            except FATAL_FOR_ALL:
                 raise
-            continue
-        return _with_newest(ask, window.scope, found, partitions[split:])
-    raise AssertionError("the last step raises or returns")
+            except CcaError:
+                continue
+            if window.scope.report.name in self._can_be_parted:
+                return self._can_be_parted[window.scope.report.name]
+        return True
 
+    def _list(self, window: Window) -> Listed:
+        scope, partitions = window.scope, window.partitions
+        if len(partitions) == 1 or window.left_out or self._can_be_parted.get(scope.report.name) is False:
+            return self._one_by_one(scope, partitions)
+        busy: CcaError | None = None
+        for left_out in (n for n in NEWEST if n < len(partitions)):
+            older, newest = _split(partitions, left_out)
+            try:
+                files = self.server.files(scope, older[0], older[-1], check_total=self._is_known(scope))
+            except StillProcessing as error:
+                busy = error
+            except MalformedListing:
+                return self._one_by_one(scope, partitions)
+            except FATAL_FOR_ALL:
+                raise
+            except CcaError as error:
+                return self._smaller(scope, partitions, error)
+            else:
+                if not files and left_out == 0 and _are_young(older):
+                    busy = NotYetListed(
+                        f"{scope} {older[-1]}: the server lists no file, nor of dates before it"
+                    )
+                    continue
+                found = self._parted(scope, older, files)
+                if not files:
+                    busy = None
+                # Without it the others are listed: so it is the newest one that is being made.
+                known = {newest[0]: busy} if left_out == 1 and busy else {}
+                return self._one_by_one(scope, newest, found, known)
+        return self._smaller(scope, partitions, busy or StillProcessing(f"{scope} is still processing"))
 
-def halved(ask: Ask, scope: Scope, partitions: Sequence[Partition], error: CcaError) -> Listed:
-    """The files of partitions whose listing as a whole was spoilt by `error`, asked for half by half."""
-    files: list[RemoteFile] = []
-    failures: dict[Partition, CcaError] = {}
-    open_halves = deque(_halves(partitions, error, failures))
-    left = MOST_RETRIED if error.retryable else MOST_SPOILT
-    while open_halves:
-        half = open_halves.popleft()
-        if left <= 0:
-            failures |= dict.fromkeys(half, error)
-            continue
+    def _is_known(self, scope: Scope) -> bool:
+        """Return whether ranges of this report have been proven: the proof checks a total, too."""
+        return scope.report.name in self._can_be_parted
+
+    def _smaller(self, scope: Scope, partitions: Sequence[Partition], error: CcaError) -> Listed:
+        """List a range partition by partition that failed as a whole: it may be too large, or hold a bad one.
+
+        Raises when one of them fails as well: then so would all, each after all attempts.
+        """
+        probe = partitions[len(partitions) // 2]
         try:
-            files += ask(scope, half[0], half[-1])
+            files = self.server.list_partition(scope, probe)
+        except StillProcessing:
+            if isinstance(error, StillProcessing):
+                raise
+            return self._one_by_one(scope, partitions)
         except FATAL_FOR_ALL:
             raise
-        except SPOILT as spoilt:
-            left -= 1
-            open_halves += _halves(half, spoilt, failures)
-        except CcaError as other:
-            left -= 1
-            failures |= dict.fromkeys(half, other)
-    return _listed(files, failures)
+        except CcaError as alone:
+            raise alone from error
+        rest = [partition for partition in partitions if partition != probe]
+        return self._one_by_one(scope, rest, Listed({probe: files}, {}))
 
+    def _parted(self, scope: Scope, partitions: Sequence[Partition], files: Sequence[RemoteFile]) -> Listed:
+        young = [partition for partition in partitions if _are_young([partition])]
+        if not files and young and len(young) < len(partitions):
+            # One partition that is being made can empty the whole range.
+            settled = self._list(Window(scope, partitions[0], partitions[-len(young) - 1]))
+            return self._one_by_one(scope, young, settled)
+        # One file may be all that a page holds whose total is its own length.
+        alone = len(files) == 1 and not self._is_known(scope)
+        if alone or (files and not self._can_part(scope, partitions, files)):
+            return self._one_by_one(scope, partitions)
+        groups = {partition: group for (_, partition), group in by_partition(files).items()}
+        found: dict[Partition, Sequence[RemoteFile]] = {}
+        failures: dict[Partition, CcaError] = {}
+        for partition in partitions:
+            try:
+                if partition not in groups:
+                    self.server.confirm_empty(scope, partition)
+                found[partition] = groups.get(partition, [])
+            except FATAL_FOR_ALL:
+                raise
+            except CcaError as error:
+                failures[partition] = error
+        return Listed(found, failures)
 
-def _halves(
-    partitions: Sequence[Partition], error: CcaError, failures: dict[Partition, CcaError]
-) -> list[Sequence[Partition]]:
-    """What is to be asked for next; a partition alone has failed."""
-    middle = len(partitions) // 2
-    if middle:
-        return [partitions[:middle], partitions[middle:]]
-    failures |= dict.fromkeys(partitions, error)
-    return []
+    def _one_by_one(
+        self,
+        scope: Scope,
+        partitions: Sequence[Partition],
+        others: Listed | None = None,
+        known: dict[Partition, CcaError] | None = None,
+    ) -> Listed:
+        """List partitions side by side, each by itself.
 
+        :param others: What has been listed already, to be returned with them.
+        :param known: The errors of some, which are not asked for.
+        """
+        files = dict(others.files) if others else {}
+        failures = {**(others.failures if others else {}), **(known or {})}
+        failed: list[CcaError] = []
 
-def _whole_or_halved(ask: Ask, scope: Scope, partitions: Sequence[Partition]) -> Listed:
-    try:
-        return _listed(ask(scope, partitions[0], partitions[-1]), {})
-    except SPOILT as error:
-        return halved(ask, scope, partitions, error)
+        def listed(scope: Scope, partition: Partition) -> list[RemoteFile]:
+            if len(failed) >= MAX_FAILED_DATES:
+                raise failed[-1]
+            try:
+                return self.server.list_partition(scope, partition)
+            except TransientError as error:
+                failed.append(error)
+                raise
 
-
-def _with_newest(ask: Ask, scope: Scope, found: Listed, newest: Sequence[Partition]) -> Listed:
-    files, failures = [file for group in found.files.values() for file in group], dict(found.failures)
-    for partition in newest:
+        asked = [(one, self.server.submit(listed, scope, one)) for one in partitions if one not in failures]
         try:
-            files += ask(scope, partition, partition)
-        except FATAL_FOR_ALL:
-            raise
-        except CcaError as error:
-            failures[partition] = error
-    return _listed(files, failures)
+            for partition, answer in asked:
+                try:
+                    files[partition] = answer.result()
+                except FATAL_FOR_ALL:
+                    raise
+                except CcaError as error:
+                    failures[partition] = error
+        finally:
+            for _, answer in asked:
+                answer.cancel()
+        return Listed(files, failures)
+
+    def _can_part(self, scope: Scope, partitions: Sequence[Partition], files: Sequence[RemoteFile]) -> bool:
+        """Return whether createdOn tells under which partition each of these files is listed alone."""
+        report = scope.report.name
+        with self._proving[report]:
+            if any(not partitions[0] <= file.partition <= partitions[-1] for file in files):
+                self._can_be_parted[report] = False
+            elif report not in self._can_be_parted:
+                try:
+                    self._can_be_parted[report] = self._is_proven(scope, partitions, files)
+                except FATAL_FOR_ALL:
+                    raise
+                except CcaError:
+                    return False  # this once: the server could not be asked
+            return self._can_be_parted[report]
+
+    def _is_proven(self, scope: Scope, partitions: Sequence[Partition], files: Sequence[RemoteFile]) -> bool:
+        """Return whether the server draws the line between partitions where UTC does: mostly by two requests.
+
+        It would draw another line first between the files that lie nearest to it: created soonest after the
+        beginning of a partition, or latest before its end. And it may go by the date in a file's name: which
+        shows where that lies as far from the creation as in few other files, as of recovered ones.
+        """
+        earliest = min(files, key=_since_begin)
+        latest = min(files, key=lambda file: (_until_end(file), -file.partition.first.toordinal()))
+        odd = _oddly_named(files)
+        if not self._lists_alone(scope, (odd or earliest).partition, files):
+            return False
+        lines = [latest.partition.last + timedelta(days=1)]
+        if odd:
+            # A line that lies up to 12 hours later, or 14 hours earlier, as those of the world's zones do.
+            lines = [earliest.partition.first] if _since_begin(earliest) < timedelta(hours=12) else []
+            if _until_end(latest) < timedelta(hours=14) or not lines:
+                lines.append(latest.partition.last + timedelta(days=1))
+        return all(self._draws_line(scope, partitions, files, line) for line in lines)
+
+    def _draws_line(
+        self, scope: Scope, partitions: Sequence[Partition], files: Sequence[RemoteFile], line: date
+    ) -> bool:
+        """Return whether as many files lie on one side of a line, the side of most, as by createdOn."""
+        before = [partition for partition in partitions if partition.first < line]
+        after = partitions[len(before) :]
+        side = max(before, after, key=lambda side: sum(file.partition in side for file in files))
+        expected = [file for file in files if side[0] <= file.partition <= side[-1]]
+        same = self.server.has_total(scope, side[0], side[-1], len(expected))
+        if same is not None:
+            return same
+        return _identities(self.server.files(scope, side[0], side[-1])) == _identities(expected)
+
+    def _lists_alone(self, scope: Scope, partition: Partition, files: Iterable[RemoteFile]) -> bool:
+        listed = self.server.files(scope, partition, partition)
+        return _identities(listed) == _identities(file for file in files if file.partition == partition)
 
 
-def _listed(files: Sequence[RemoteFile], failures: Mapping[Partition, CcaError]) -> Listed:
-    groups = by_partition(files)
-    return Listed({partition: group for (_, partition), group in groups.items()}, failures)
+def _are_young(partitions: Sequence[Partition]) -> bool:
+    """Return whether the last of these is too young for an empty listing to be believed."""
+    return not partitions[-1].is_settled(datetime.now(UTC))
+
+
+def _oddly_named(files: Iterable[RemoteFile]) -> RemoteFile | None:
+    """Return a file whose name has a date that lies as far from its creation as in the fewest others."""
+    by_distance: defaultdict[int, list[RemoteFile]] = defaultdict(list)
+    for file in files:
+        if match := re.search(r"(20\d\d)([01]\d)([0-3]\d)?", file.name):
+            with suppress(ValueError):
+                year, month, day = (int(part or 1) for part in match.groups())
+                by_distance[_distance(file.partition, date(year, month, day))].append(file)
+    return min(by_distance.values(), key=len)[0] if len(by_distance) > 1 else None
+
+
+def _distance(partition: Partition, named: date) -> int:
+    """Return how many partitions lie between a date and one of these."""
+    if partition.grain is Grain.DAY:
+        return (partition.first - named).days
+    return (partition.first.year - named.year) * 12 + partition.first.month - named.month
+
+
+def _split(partitions: Sequence[Partition], newest: int) -> tuple[Sequence[Partition], Sequence[Partition]]:
+    return partitions[: len(partitions) - newest], partitions[len(partitions) - newest :]
+
+
+def _identities(files: Iterable[RemoteFile]) -> set[tuple[str, str, str]]:
+    return {(file.id, file.name, file.md5) for file in files}
+
+
+_SUMMER = ZoneInfo("America/Los_Angeles")
+"""Tells when clocks go an hour ahead: in such a zone the line lies an hour earlier then."""
+
+
+def _since_begin(file: RemoteFile) -> timedelta:
+    created = _wall_clock(file)
+    return created - datetime.combine(file.partition.first, time.min)
+
+
+def _until_end(file: RemoteFile) -> timedelta:
+    created = _wall_clock(file)
+    return datetime.combine(file.partition.last, time.max) - created
+
+
+def _wall_clock(file: RemoteFile) -> datetime:
+    # A range in which one cannot be read is malformed, and not parted.
+    created = file.created_on or datetime.combine(file.partition.first, time.min, UTC)
+    return created.replace(tzinfo=None) + (created.astimezone(_SUMMER).dst() or timedelta())

@@ -11,6 +11,7 @@ from pathlib import Path
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from urllib3.util.ssl_ import create_urllib3_context
 
+from airflow_provider_cca.core.printable import printable
 from airflow_provider_cca.errors import InvalidConnection
 
 
@@ -82,13 +83,13 @@ class Trust:
     def _without_certificate(self) -> InvalidConnection:
         """Without it, each call would fail as if the host were to blame, and be tried again."""
         return InvalidConnection(
-            f"{self.setting} names {self.path}, which holds no certificate in the form PEM; openssl x509 "
-            "-inform der makes that of a .cer or .der"
+            f"{self.setting} names {printable(self.path)}, which holds no certificate in the form PEM; "
+            "openssl x509 -inform der makes that of a .cer or .der"
         )
 
     def _unreadable(self, error: OSError | ValueError) -> InvalidConnection:
         why = getattr(error, "strerror", None) or error
         return InvalidConnection(
-            f"{self.setting} names {self.path}, which cannot be read on this worker ({why}): give a CA "
-            "bundle that can"
+            f"{self.setting} names {printable(self.path)}, which cannot be read on this worker ({why}): give "
+            "a CA bundle that can"
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Generator
 from contextlib import closing
+from typing import IO
 
 from airflow_provider_cca.core.files import RemoteFile
 from airflow_provider_cca.errors import (
@@ -41,3 +42,11 @@ def verified(chunks: Generator[bytes], file: RemoteFile) -> Generator[bytes]:
             expected=file.md5,
             received=digest.hexdigest(),
         )
+
+
+def md5_of(file: IO[bytes]) -> str:
+    """Return the MD5 of what is left of an open file, as 32 hex digits."""
+    digest = hashlib.md5(usedforsecurity=False)
+    while chunk := file.read(1024 * 1024):
+        digest.update(chunk)
+    return digest.hexdigest()

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from airflow_provider_cca.core.partition import Partition, Scope
+from airflow_provider_cca.core.printable import printable
 from airflow_provider_cca.core.timestamps import iso, parse_stamp
 from airflow_provider_cca.errors import InvalidArgument, MalformedListing
 from airflow_provider_cca.reports import check_listing, report_named
@@ -41,8 +42,10 @@ class RemoteFile:
     :param link: The whole download URL, as it came.
     :param size: Bytes.
     :param md5: 32 lower-case hex digits.
-    :param created_on: UTC; it decides the partition.
-    :param expires_on: UTC; None when the server's stamp was malformed.
+    :param created_on: UTC; None when the server's stamp could not be read. It decides nothing where a
+        partition was asked for.
+    :param expires_on: UTC; None when the server's stamp could not be read.
+    :param partition: What it was listed under; where no creation date was asked for, that of created_on.
     """
 
     id: str
@@ -50,22 +53,24 @@ class RemoteFile:
     link: str
     size: int
     md5: str
-    created_on: datetime
+    created_on: datetime | None
     expires_on: datetime | None
     download_attempts: int
     scope: Scope
-
-    @property
-    def partition(self) -> Partition:
-        return Partition.of(self.created_on, self.scope.report.grain)
+    partition: Partition
 
     @classmethod
-    def from_api(cls, item: Mapping[str, Any], scope: Scope) -> RemoteFile:
-        """From an entry of any file listing (§3.5.2-5, §3.6.1-2).
+    def from_api(
+        cls, item: Mapping[str, Any], scope: Scope, partition: Partition | None = None
+    ) -> RemoteFile:
+        """Return the file of an entry of any file listing (§3.5.2-5, §3.6.1-2).
 
-        Raises MalformedListing when the entry has no usable id, link, size, checksum or creation stamp:
-        such a file could be neither verified nor put in its place.
+        Raises MalformedListing when the entry has no usable id, link, size or checksum, or no creation stamp
+        though that decides the partition: such a file could be neither verified nor put in its place.
+
+        :param partition: The one that was asked for alone; None where createdOn decides.
         """
+        created_on = parse_stamp(item.get("createdOn"))
 
         def must(field_name: str, value: Any) -> Any:
             if value is None:
@@ -81,10 +86,11 @@ class RemoteFile:
             link=must("downloadLink", _text(item.get("downloadLink")) or _text(item.get("a"))),
             size=must("fileSize", _count(item.get("fileSize"))),
             md5=must("checksum", _digest(item.get("checksum"))),
-            created_on=must("createdOn", parse_stamp(item.get("createdOn"))),
+            created_on=created_on,
             expires_on=parse_stamp(item.get("expiredOn")),
             download_attempts=_count(item.get("downloadAttempts")) or 0,
             scope=scope,
+            partition=partition or Partition.of(must("createdOn", created_on), scope.report.grain),
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -99,7 +105,7 @@ class RemoteFile:
             "link": self.link,
             "size": self.size,
             "md5": self.md5,
-            "created_on": iso(self.created_on),
+            "created_on": iso(self.created_on) if self.created_on else None,
             "expires_on": iso(self.expires_on) if self.expires_on else None,
             "download_attempts": self.download_attempts,
         }
@@ -108,7 +114,7 @@ class RemoteFile:
     def from_dict(cls, data: Mapping[str, Any]) -> RemoteFile:
         """From what `as_dict` gave; raises InvalidArgument on anything else."""
         try:
-            expires_on = data["expires_on"]
+            created_on, expires_on = data["created_on"], data["expires_on"]
             report = report_named(data["report"])
             check_listing(report, by="creation", site=data.get("site"), level=data.get("level"))
             return cls(
@@ -117,10 +123,11 @@ class RemoteFile:
                 link=_known(_text(data["link"])),
                 size=_known(_count(data["size"])),
                 md5=_known(_digest(data["md5"])),
-                created_on=_moment(data["created_on"]),
+                created_on=_moment(created_on) if created_on else None,
                 expires_on=_moment(expires_on) if expires_on else None,
                 download_attempts=_known(_count(data["download_attempts"])),
                 scope=Scope(report, data.get("site"), data.get("level")),
+                partition=Partition.parse(data["partition"], report.grain),
             )
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise InvalidArgument(
@@ -130,7 +137,7 @@ class RemoteFile:
 
 
 def by_partition(files: Iterable[RemoteFile]) -> dict[tuple[Scope, Partition], list[RemoteFile]]:
-    """Files by what they are of and when they were created."""
+    """Return files by what they are of and the partition that they were listed under."""
     groups: dict[tuple[Scope, Partition], list[RemoteFile]] = {}
     for file in files:
         groups.setdefault((file.scope, file.partition), []).append(file)
@@ -183,5 +190,4 @@ def _moment(text: str) -> datetime:
 
 
 def _excerpt(item: object) -> str:
-    text = repr(item)
-    return text if len(text) <= 300 else text[:300] + "…"
+    return printable(repr(item))

@@ -1,83 +1,41 @@
-"""What a listing of several partitions or scopes gives, with what failed in it. No I/O."""
+"""What a listing of several partitions gives, with what failed in it. No I/O."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
-from airflow_provider_cca.core.failures import FATAL_FOR_ALL
 from airflow_provider_cca.core.files import RemoteFile
 from airflow_provider_cca.core.partition import Partition, Scope
-from airflow_provider_cca.errors import (
-    CcaError,
-    PartlyLanded,
-)
-
-log = logging.getLogger(__name__)
-
-Ask = Callable[[Scope, Partition, Partition], list[RemoteFile]]
-ListRange = Callable[["Window"], "Listed"]
+from airflow_provider_cca.errors import CcaError
 
 
 @dataclass(frozen=True)
 class Window:
-    """The partitions of a scope to be looked at, from `first` to `last`, both included."""
+    """The partitions of a scope to be listed, from `first` to `last`, both included, but for some."""
 
     scope: Scope
     first: Partition
     last: Partition
+    left_out: Collection[Partition] = frozenset()
 
     @property
     def partitions(self) -> list[Partition]:
-        return list(self.first.until(self.last))
+        return [partition for partition in self.first.until(self.last) if partition not in self.left_out]
 
 
 @dataclass(frozen=True)
 class Listed:
-    """The answer to a window; what could not be had is in `failures`."""
+    """The files of each partition of a window; `failures` has the error of each that could not be listed."""
 
     files: Mapping[Partition, Sequence[RemoteFile]]
     failures: Mapping[Partition, CcaError]
 
-    def of(self, partition: Partition) -> Sequence[RemoteFile] | None:
-        """The files of a partition; None when it could not be asked for."""
-        return None if partition in self.failures else self.files.get(partition, ())
+    @property
+    def error(self) -> CcaError | None:
+        """The one error for which no partition could be listed, if there is such a one."""
+        errors = {id(error): error for error in self.failures.values()}
+        return next(iter(errors.values())) if len(errors) == 1 and not self.files else None
 
 
-@dataclass
-class Listing:
-    """The files of several scopes; `failures` holds the error of each that could not be listed."""
-
-    scopes: list[Scope] = field(default_factory=list)
-    files: list[RemoteFile] = field(default_factory=list)
-    failures: dict[Scope, CcaError] = field(default_factory=dict)
-
-    def take(self, scope: Scope, answer: Future[list[RemoteFile]]) -> None:
-        """Add an answer, or its error; raise what concerns all scopes alike."""
-        try:
-            self.files += answer.result()
-            self.scopes.append(scope)
-        except FATAL_FOR_ALL:
-            raise
-        except CcaError as error:
-            log.warning("%s", error)
-            self.failures[scope] = error
-
-    def raise_failures(self, landing: PartlyLanded | None = None) -> None:
-        """Raise PartlyLanded that names the scopes that failed, if any did, and what failed in `landing`."""
-        if not self.failures:
-            return
-        names = ", ".join(str(scope.site or scope) for scope in list(self.failures)[:20])
-        error, asked = next(iter(self.failures.values())), len(self.failures) + len(self.scopes)
-        retryable = any(error.retryable for error in (*self.failures.values(), *filter(None, [landing])))
-        others = ", the others were" if self.scopes else ""
-        raise PartlyLanded(
-            f"{len(self.failures)} of {asked} could not be listed{others}: {names}"
-            f"{', …' if len(self.failures) > 20 else ''}. The first: {error}"
-            f"{f'. {landing}' if landing else ''}",
-            failures={str(scope): error.as_dict() for scope, error in self.failures.items()}
-            | (dict(landing.failures) if landing else {}),
-            retryable=retryable,
-        ) from error
+ListRanges = Callable[[Iterable[Window]], Iterator[tuple[Window, Listed]]]

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from airflow_provider_cca.core.files import RemoteFile
 from airflow_provider_cca.core.partition import Partition, Scope
 from airflow_provider_cca.coverage.state import RETENTION, Coverage, State, state_of
 from airflow_provider_cca.errors import CcaError
-from airflow_provider_cca.landing.layout import assign_keys, folder_of
+from airflow_provider_cca.landing.layout import folder_of
 from airflow_provider_cca.landing.manifest import LandedFile, Manifest
 
 
@@ -23,11 +23,13 @@ class Held:
     :param manifest: None when there is none, or it is damaged.
     :param whole: Keys that the manifest names and that are there as it says.
     :param error: Why nothing can be said of it, if the store did not let itself be read.
+    :param folder: As it was looked at; only a landing knows what it is.
     """
 
     manifest: Manifest | None = None
     whole: frozenset[str] = frozenset()
     error: CcaError | None = None
+    folder: Any = None
 
     @property
     def files(self) -> Sequence[LandedFile]:
@@ -35,10 +37,15 @@ class Held:
 
 
 class _File(NamedTuple):
+    """A file that the server or the manifest names.
+
+    :param is_lost: Whether it has not landed, and can no longer be had.
+    """
+
     id: str
     size: int
-    landed: bool
-    lost: bool
+    has_landed: bool
+    is_lost: bool
     expires_on: date | None
 
 
@@ -64,23 +71,28 @@ class Comparison:
     def coverage(self, before: Coverage | None = None) -> Coverage:
         """How far the partition has landed.
 
-        :param before: What an earlier look found; files that it knew of and nobody names any more are lost.
+        :param before: What an earlier look found. What it lacked and nobody names any more is lost; but what
+            was missing, and the server has taken back before its time, is no more.
         """
-        files = list(self._files({id_ for id_, _ in before.lost_files} if before else set()))
+        files = [*self._files({id_ for id_, _ in before.lost_files} if before else set())]
+        if before:
+            files += self._remembered(before, {file.id for file in files})
+        missing = [f for f in files if not f.has_landed and not f.is_lost]
+        lost = [f for f in files if f.is_lost]
+        dates = [f.expires_on for f in missing or lost or files if f.expires_on]
         found = Coverage(
             self.scope,
             self.partition,
             State.UNKNOWN,
             files=len(files),
-            landed=sum(f.landed for f in files),
-            lost=sum(f.lost for f in files),
+            landed=len(files) - len(missing) - len(lost),
+            lost=len(lost),
             bytes=sum(f.size for f in files),
-            landed_bytes=sum(f.size for f in files if f.landed),
-            expires_on=_first_expiry(files),
-            lost_files=tuple((f.id, f.size) for f in files if f.lost),
+            landed_bytes=sum(f.size for f in files if f.has_landed),
+            expires_on=min(dates, default=None),
+            missing_files=tuple((f.id, f.size) for f in missing),
+            lost_files=tuple((f.id, f.size) for f in lost if f.id),
         )
-        if before:
-            found = self._remembering(found, before, [(f.id, f.size) for f in files])
         return replace(found, state=self._state(found))
 
     def needs_landing(self) -> bool:
@@ -88,119 +100,74 @@ class Comparison:
         if self.listed is None:
             return False
         if self.listed:
-            return any(not landed and file not in self.refused for (file, _), landed in self._pairs)
-        return self.held.manifest is None and self._is_over and not self.partition.fading(self.now)
+            return any(not landed and file not in self.refused for file, landed in self._pairs)
+        return self.held.manifest is None and self._is_known_to_be_empty
 
     @property
     def to_land(self) -> list[RemoteFile]:
         """What a landing is to be given: all that has landed or can."""
-        return [file for (file, _), landed in self._pairs if landed or file not in self.refused]
+        return [file for file, landed in self._pairs if landed or file not in self.refused]
 
-    def with_refused(self, keys: Set[str], held: Held) -> Comparison:
-        """The same partition after a landing, of which the server has refused the files with these keys."""
-        refused = {file for (file, key), _ in self._pairs if f"{self.folder}/{key}" in keys}
+    def with_refused(self, ids: Set[str], held: Held) -> Comparison:
+        """The same partition after a landing, of which the server has refused the files with these ids."""
+        refused = {file for file in self.listed or () if file.id in ids}
         return replace(self, held=held, refused=self.refused | refused)
 
-    def broken(self) -> set[str]:
-        """Keys that the manifest names wrongly, and a landing can put right."""
-        keys = {key for (_, key), landed in self._pairs if not landed}
-        return {entry.key for entry in self.held.files if entry.key in keys - self.held.whole}
-
     @cached_property
-    def _pairs(self) -> list[tuple[tuple[RemoteFile, str], bool]]:
-        """Each listed file with its key, and whether it has landed."""
-        known = {entry.key: entry for entry in self.held.files}
-
-        def landed(file: RemoteFile, key: str) -> bool:
-            entry = known.get(key)
-            same = entry is not None and (entry.size, entry.md5) == (file.size, file.md5)
-            return same and key in self.held.whole
-
-        return [(pair, landed(*pair)) for pair in assign_keys(self.listed or (), self.held.files)]
+    def _pairs(self) -> list[tuple[RemoteFile, bool]]:
+        """Each listed file, and whether it has landed."""
+        intact = {(e.id, e.name, e.md5, e.size) for e in self.held.files if e.key in self.held.whole}
+        return [(file, (file.id, file.name, file.md5, file.size) in intact) for file in self.listed or ()]
 
     def _files(self, lost_before: Set[str]) -> Iterator[_File]:
         """All that the server or the manifest names.
 
         :param lost_before: Ids. That they are still lost is not for the server alone to say.
         """
-        for (file, _), landed in self._pairs:
-            lost = not landed and file in self.refused
-            yield _File(
-                file.id, file.size, landed, lost, (file.expires_on or file.created_on + RETENTION).date()
-            )
-        listed = {key for (_, key), _ in self._pairs}
+        listed = set()
+        for file, landed in self._pairs:
+            listed.add(file.id)
+            created_on = file.created_on.date() if file.created_on else self.partition.first
+            expires_on = file.expires_on.date() if file.expires_on else created_on + RETENTION
+            yield _File(file.id, file.size, landed, not landed and file in self.refused, expires_on)
         for entry in self.held.files:
-            if entry.key not in listed:
-                whole = entry.key in self.held.whole
-                gone = not whole and (self.listed is not None or entry.id in lost_before)
-                yield _File(entry.id, entry.size, whole, gone, _expiry(entry))
+            if entry.id not in listed:
+                intact = entry.key in self.held.whole
+                lost = not intact and (self.listed is not None or entry.id in lost_before)
+                yield _File(entry.id, entry.size, intact, lost, _expiry(entry))
 
-    def _remembering(self, found: Coverage, before: Coverage, named: Sequence[tuple[str, int]]) -> Coverage:
-        """With the files that an earlier look knew of, and neither server nor manifest names any more.
-
-        :param named: Id and bytes of all that they name. Those of a loss among them have been judged anew.
-        """
-        ids = {id_ for id_, _ in named}
-        gone = tuple(file for file in before.lost_files if file[0] not in ids)
-        before = _without(before, gone)
-        lost = 0 if before.is_closed_by(named) else before.lost_unnamed
-        hidden = max(before.files - found.files, lost)
-        if self.listed is not None:
-            # The server may take files back in time; what was lost stays so.
-            hidden = lost = hidden if self.partition.fading(self.now) else lost
-        if not gone and not hidden:
-            return found
-        size = max(before.bytes, found.bytes + _unnamed_bytes(before)) if hidden else found.bytes
-        return replace(
-            found,
-            files=found.files + hidden + len(gone),
-            lost=found.lost + lost + len(gone),
-            bytes=size + sum(size for _, size in gone),
-            expires_on=found.expires_on if found.missing else before.expires_on,
-            lost_files=(*found.lost_files, *gone),
-        )
+    def _remembered(self, before: Coverage, named: Set[str]) -> Iterator[_File]:
+        """What an earlier look knew of, and neither server nor manifest names any more."""
+        for id_, size in before.lost_files:
+            if id_ not in named:
+                yield _File(id_, size, False, True, before.expires_on)
+        has_vanished = self.listed is not None and self.partition.fading(self.now)
+        for id_, size in before.missing_files if has_vanished or self.listed is None else ():
+            if id_ not in named:
+                yield _File(id_, size, False, has_vanished, before.expires_on)
+        unnamed = before.lost - len(before.lost_files)
+        if unnamed > 0 and not before.is_closed_by(named):
+            size = before.bytes - before.landed_bytes - sum(size for _, size in before.lost_files)
+            yield _File("", max(size, 0), False, True, before.expires_on)
+            yield from [_File("", 0, False, True, before.expires_on)] * (unnamed - 1)
 
     def _state(self, found: Coverage) -> State:
         if self.listed is None:
             return State.UNKNOWN
         if found.files:
             return state_of(found.files, found.landed, found.lost)
-        if self.held.manifest or (self._is_over and not self.partition.fading(self.now)):
-            return State.EMPTY
-        return State.UNKNOWN
+        return State.EMPTY if self.held.manifest or self._is_known_to_be_empty else State.UNKNOWN
 
     @property
-    def _is_over(self) -> bool:
-        """Whether the server can create no more files of this partition, but for recovered ones."""
-        return self.partition.last < self.now.astimezone(UTC).date()
-
-
-def _without(one: Coverage, lost_files: Sequence[tuple[str, int]]) -> Coverage:
-    return replace(
-        one,
-        files=one.files - len(lost_files),
-        lost=one.lost - len(lost_files),
-        bytes=one.bytes - sum(size for _, size in lost_files),
-        lost_files=tuple(file for file in one.lost_files if file not in lost_files),
-    )
-
-
-def _unnamed_bytes(one: Coverage) -> int:
-    """Of its lost files without names, where they can be told from those that are missing."""
-    return 0 if one.missing else one.bytes - one.landed_bytes - sum(size for _, size in one.lost_files)
-
-
-def _first_expiry(files: Sequence[_File]) -> date | None:
-    """Of those that can still be landed; else of those that are lost, else of all."""
-    missing = [f.expires_on for f in files if f.expires_on and not f.landed and not f.lost]
-    lost = [f.expires_on for f in files if f.expires_on and f.lost]
-    return min(missing or lost or [f.expires_on for f in files if f.expires_on], default=None)
+    def _is_known_to_be_empty(self) -> bool:
+        """Whether a listing without files is believed: the date is neither too young nor too old for that."""
+        return self.partition.is_settled(self.now) and not self.partition.fading(self.now)
 
 
 def _expiry(entry: LandedFile) -> date | None:
     try:
         if entry.expires_on:
             return date.fromisoformat(entry.expires_on[:10])
-        return date.fromisoformat(entry.created_on[:10]) + RETENTION
+        return date.fromisoformat(entry.created_on[:10]) + RETENTION if entry.created_on else None
     except (ValueError, OverflowError):
         return None

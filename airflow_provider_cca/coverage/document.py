@@ -18,7 +18,15 @@ from urllib.parse import urlsplit
 
 from airflow_provider_cca.core.partition import Partition, Scope
 from airflow_provider_cca.core.timestamps import iso
-from airflow_provider_cca.coverage.state import RETENTION, Coverage, State, by_deadline, state_of, summed
+from airflow_provider_cca.coverage.state import (
+    RETENTION,
+    Coverage,
+    FileFacts,
+    State,
+    by_deadline,
+    state_of,
+    summed,
+)
 from airflow_provider_cca.reports import RETENTION_DAYS, Grain, report_named
 
 SNAPSHOT_NAME = "_coverage.json"
@@ -256,8 +264,9 @@ def _row_dict(scope: Scope, row: Row, today: date) -> dict[str, Any]:
 
 def gap_dict(gap: Coverage, today: date) -> dict[str, Any]:
     scope = {"report": gap.scope.report.name, "site": gap.scope.site, "level": gap.scope.level}
-    files = [{"id": id_, "bytes": size} for id_, size in gap.lost_files]
-    return {**scope, **_facts(gap, today), **({"lost_files": files} if files else {})}
+    named = {"missing_files": gap.missing_files, "lost_files": gap.lost_files}
+    files = {name: [{"id": id_, "bytes": size} for id_, size in of] for name, of in named.items() if of}
+    return {**scope, **_facts(gap, today), **files}
 
 
 def _facts(one: Coverage, today: date) -> dict[str, Any]:
@@ -302,18 +311,19 @@ def _parsed(scope: Scope, data: Mapping[str, Any]) -> Coverage:
         State(data["state"]),
         **{name: int(data[name]) for name in _FACTS},
         expires_on=date.fromisoformat(expires_on) if expires_on else None,
-        lost_files=_lost_files(data),
+        missing_files=_files(data, "missing_files"),
+        lost_files=_files(data, "lost_files"),
     )
 
 
-def _lost_files(data: Mapping[str, Any]) -> tuple[tuple[str, int], ...]:
-    """None when they cannot be read, or are more than are lost: the numbers count."""
+def _files(data: Mapping[str, Any], name: str) -> tuple[FileFacts, ...]:
+    """() when they cannot be read: the numbers count."""
     try:
-        files = tuple((one["id"], one["bytes"]) for one in data.get("lost_files", ()))
+        files = tuple((one["id"], one["bytes"]) for one in data.get(name, ()))
     except (KeyError, TypeError):
         return ()
     readable = all(isinstance(id_, str) and type(size) is int and size >= 0 for id_, size in files)
-    return files if readable and len(files) <= int(data["lost"]) else ()
+    return files if readable else ()
 
 
 def gaps_within(gaps: Iterable[Coverage], days: int, today: date) -> Iterator[Coverage]:

@@ -7,13 +7,16 @@ as after its 365 days; when its object is gone as well, it is lost.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from enum import StrEnum
 
 from airflow_provider_cca.core.partition import Partition, Scope
 from airflow_provider_cca.reports import RETENTION_DAYS
+
+FileFacts = tuple[str, int]
+"""Id and bytes of a file."""
 
 RETENTION = timedelta(days=RETENTION_DAYS)
 
@@ -42,7 +45,8 @@ class Coverage:
     :param files: Files known of, from the server's listing, the manifest, or an earlier look.
     :param landed: Those of them that have landed.
     :param lost: Those of them that can no longer be had.
-    :param lost_files: Id and bytes of the lost ones of which more than their number is known.
+    :param missing_files: Id and bytes of each file that has not landed, and can; of one scope alone.
+    :param lost_files: The same of each that can no longer be had.
     :param expires_on: Day (UTC) on which the first file that has not landed vanishes, else the first of all;
         None when nothing is known of any.
     """
@@ -56,28 +60,21 @@ class Coverage:
     bytes: int = 0
     landed_bytes: int = 0
     expires_on: date | None = None
-    lost_files: tuple[tuple[str, int], ...] = ()
+    missing_files: tuple[FileFacts, ...] = ()
+    lost_files: tuple[FileFacts, ...] = ()
 
     @property
     def missing(self) -> int:
         """Files that have not landed, and can."""
         return self.files - self.landed - self.lost
 
-    @property
-    def lost_unnamed(self) -> int:
-        """Lost files of which only the number is known, since they vanished between two looks."""
-        return self.lost - len(self.lost_files)
-
-    def is_closed_by(self, files: Sequence[tuple[str, int]]) -> bool:
-        """Whether these, id and bytes of each, are all that there was: new ones do not make up for lost ones.
-
-        Of lost ones without names that is told by the sum of bytes, or by so many files that the lost ones
-        would be among them though as many were new.
-        """
-        if not {id_ for id_, _ in self.lost_files} <= {id_ for id_, _ in files}:
-            return False
-        alike = (len(files), sum(size for _, size in files)) == (self.files, self.bytes)
-        return alike or len(files) >= self.files + self.lost_unnamed
+    def is_closed_by(self, ids: Collection[str]) -> bool:
+        """Whether these ids are all that this gap lacks: new files do not make up for lost ones."""
+        lacks = [id_ for id_, _ in (*self.missing_files, *self.lost_files)]
+        if len(lacks) < self.missing + self.lost:
+            # A folder that vanished with its manifest: the rows of the coverage know how many files it had.
+            return len(ids) >= self.files
+        return {*lacks} <= {*ids}
 
     def days_left(self, today: date) -> int | None:
         """Whole days until `expires_on`; None when there is nothing to be had."""
@@ -89,7 +86,12 @@ class Coverage:
         """What an earlier look says today: what had not landed by its last day is lost."""
         if not self.missing or self.expires_on is None or self.expires_on >= today:
             return self
-        lost = replace(self, lost=self.lost + self.missing)
+        lost = replace(
+            self,
+            lost=self.lost + self.missing,
+            missing_files=(),
+            lost_files=(*self.lost_files, *self.missing_files),
+        )
         return replace(lost, state=state_of(lost.files, lost.landed, lost.lost))
 
 

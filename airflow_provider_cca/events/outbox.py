@@ -18,7 +18,7 @@ from airflow_provider_cca.landing.landed import Landed
 from airflow_provider_cca.landing.layout import folder_of
 from airflow_provider_cca.landing.manifest import MANIFEST_NAME
 from airflow_provider_cca.reports import report_named
-from airflow_provider_cca.store.object_meta import StoredObject
+from airflow_provider_cca.store.object_meta import ObjectMeta
 from airflow_provider_cca.store.object_store import Store
 
 log = logging.getLogger(__name__)
@@ -61,13 +61,12 @@ class Unannounced:
         def changed() -> None:
             kept, stored = self._kept()
             content = json.dumps([_as_dict(one) for one in change(kept)]).encode()
-            self.store.replace(self.key, content, stored)
+            self.store.put_if_unchanged(self.key, content, stored)
 
-        with self.store.lock(FOLDER):
-            self.retry.call(changed)
+        self.retry.call(changed)
 
-    def _kept(self) -> tuple[list[Landed], StoredObject | None]:
-        found = self.store.present(self.key)
+    def _kept(self) -> tuple[list[Landed], ObjectMeta | None]:
+        found = self.store.get(self.key)
         if found is None:
             return [], None
         content, stored = found

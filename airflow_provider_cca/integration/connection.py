@@ -12,6 +12,8 @@ from airflow.sdk import Connection
 
 from airflow_provider_cca.api.allowed_hosts import is_host
 from airflow_provider_cca.api.config import DEFAULT_DOWNLOAD_HOSTS, DEFAULT_HOST, CcaConfig
+from airflow_provider_cca.core.printable import printable
+from airflow_provider_cca.core.secret import Secret
 from airflow_provider_cca.errors import InvalidConnection
 from airflow_provider_cca.reports import MAX_CONNECTIONS
 
@@ -19,21 +21,33 @@ if TYPE_CHECKING:
     from airflow_provider_cca.api.client import CcaClient
 
 
-def client_of(connection: Connection, attempts: int, mask: Callable[[Any], None]) -> CcaClient:
+def client_of(connection: Secret[Connection], attempts: int, mask: Callable[[Any], None]) -> CcaClient:
     """Raises InvalidConnection, which does not name the connection.
 
+    :param connection: As a secret, since the repr of a connection shows its password.
     :param mask: Is told every secret, the token with each login.
     """
     # requests is half of what importing this package would cost each parse of a DAG file.
     from airflow_provider_cca.api.client import CcaClient
 
-    mask(_extra(connection))  # of a dict, what goes by the name of a secret
-    config = config_from(connection)
-    mask(config.password)
-    if proxy_password := urlsplit(config.proxy or "").password:
-        mask(proxy_password)
-        mask(unquote(proxy_password))
-    return CcaClient(config, on_token=mask, attempts=attempts)
+    try:
+        mask(_extra(connection.open()))  # of a dict, what goes by the name of a secret
+        config = config_from(connection.open())
+    except InvalidConnection as error:
+        # Without the frames below, and those of its causes: their variables hold the password and the extra.
+        fault = str(error)
+    else:
+        mask(config.password.open())
+        for password in _proxy_passwords(config):
+            mask(password.open())
+        return CcaClient(config, on_token=mask, attempts=attempts)
+    raise InvalidConnection(fault)
+
+
+def _proxy_passwords(config: CcaConfig) -> list[Secret[str]]:
+    """The password of the proxy, as it stands in the URL and as it is sent."""
+    password = Secret(urlsplit(config.proxy.open()).password if config.proxy else None)
+    return [Secret(password.open() or ""), Secret(unquote(password.open() or ""))] if password else []
 
 
 def config_from(connection: Connection) -> CcaConfig:
@@ -41,7 +55,7 @@ def config_from(connection: Connection) -> CcaConfig:
     extra = _extra(connection)
     return CcaConfig(
         account=connection.login or "",
-        password=connection.password or "",
+        password=Secret(connection.password or ""),
         host=_text(connection.host or "") or DEFAULT_HOST,
         schema=_text(connection.schema or "").lower() or "https",
         # A form that makes a number of an empty field, as Airflow 3.3's does of one that never had a value,
@@ -50,10 +64,12 @@ def config_from(connection: Connection) -> CcaConfig:
         download_hosts=_read(extra, "download_hosts", _hosts, DEFAULT_DOWNLOAD_HOSTS),
         allow_http=_read(extra, "allow_http", _flag, False),
         verify=_read(extra, "verify", _flag_or_path, True),
-        proxy=_read(extra, "proxy", _text, None),
+        proxy=_read(extra, "proxy", _secret_text, None),
         max_connections=_read(extra, "max_connections", _whole_number, MAX_CONNECTIONS),
         connect_timeout=_read(extra, "connect_timeout", _number, CcaConfig.connect_timeout),
         read_timeout=_read(extra, "read_timeout", _number, CcaConfig.read_timeout),
+        answer_timeout=_read(extra, "answer_timeout", _number, None),
+        min_speed=_read(extra, "min_speed", _number, CcaConfig.min_speed),
     )
 
 
@@ -76,7 +92,7 @@ def _read(extra: Mapping[str, Any], name: str, kind: Callable[[Any], Any], defau
         return kind(value)
     except (TypeError, ValueError, OverflowError):
         # A URL may hold a password, wherever it is pasted.
-        shown = "not a text" if name == "proxy" else re.sub(r"//.*@", "//…@", repr(value)[:200])
+        shown = "not a text" if name == "proxy" else printable(re.sub(r"//.*@", "//…@", repr(value)), 200)
         raise InvalidConnection(f"{name} in its extra is {shown}, which cannot be used") from None
 
 
@@ -110,6 +126,10 @@ def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError
     return value.strip()
+
+
+def _secret_text(value: Any) -> Secret[str]:
+    return Secret(_text(value))
 
 
 def _number(value: Any) -> float:

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow_provider_cca.api.config import DEFAULT_DOWNLOAD_HOSTS, DEFAULT_HOST, MAX_TIMEOUT, CcaConfig
+from airflow_provider_cca.api.config import (
+    DEFAULT_DOWNLOAD_HOSTS,
+    DEFAULT_HOST,
+    MAX_SPEED,
+    MAX_TIMEOUT,
+    MIN_SPEED,
+    CcaConfig,
+)
 from airflow_provider_cca.reports import MAX_CONNECTIONS
 
 CONNECTION_TYPE = "cca"
@@ -59,6 +66,16 @@ EXTRA_FIELDS: dict[str, tuple[str, dict[str, Any], str]] = {
         "Read timeout",
         {"type": "number", "minimum": 1, "maximum": MAX_TIMEOUT},
         f"Seconds without a byte. Default: {CcaConfig.read_timeout:g}.",
+    ),
+    "answer_timeout": (
+        "Answer timeout",
+        {"type": "number", "minimum": 1, "maximum": MAX_TIMEOUT},
+        "Seconds for a whole answer other than a file. Default: twice the read timeout.",
+    ),
+    "min_speed": (
+        "Least speed",
+        {"type": "number", "minimum": MIN_SPEED, "maximum": MAX_SPEED},
+        f"KiB/s that a download must bring over a minute. Default: {CcaConfig.min_speed:g}.",
     ),
 }
 """Name of each extra -> label, JSON schema (null is always allowed), description."""

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, NoReturn
 
-from airflow_provider_cca.core.partition import Partition, Scope
+from airflow_provider_cca.core.partition import Partition
 from airflow_provider_cca.errors import InvalidArgument, OutsideRetention
 from airflow_provider_cca.integration.compat import AirflowSkipException
 from airflow_provider_cca.reports import RETENTION_DAYS, Report
-
-log = logging.getLogger(__name__)
-
-Place = tuple[Scope, Partition]
 
 
 @dataclass(frozen=True)
@@ -29,51 +24,22 @@ class Asked:
     last: Partition
     by_hand: bool
 
-    def __contains__(self, partition: Partition) -> bool:
-        return self.first <= partition <= self.last
-
     def check_retention(self) -> None:
-        """Raise unless the server can still, and already, have files of all these partitions.
+        """Raise unless the server can already have files of all these partitions.
 
-        OutsideRetention when asked for by hand; in a scheduled or backfilled run AirflowSkipException.
+        OutsideRetention when asked for by hand; in a scheduled or backfilled run AirflowSkipException. What
+        is older than the retention is not refused: the listing says whether the server still has files.
         """
         now = datetime.now(UTC)
-        if self.first.expired(now):
-            reason = f"its files are older than the {RETENTION_DAYS} days that the server keeps"
-            self.refuse(f"{self.first} cannot be landed any more: {reason}")
         if not self.last.begun(now):
             self.refuse(f"{self.last} cannot be landed yet: in UTC it is {now:%Y-%m-%d}")
 
-    def still_there(self) -> Asked:
-        """Without the beginning of a range of which the server has deleted everything.
-
-        A range that begins on the oldest day of all would else fail for good when midnight passes in UTC
-        before it has landed. Raises as `check_retention` does when that leaves nothing.
-        """
-        oldest = Partition.of(datetime.now(UTC).date() - timedelta(days=RETENTION_DAYS), self.first.grain)
-        asked = replace(self, first=min(max(self.first, oldest), self.last))
-        asked.check_retention()
-        if asked.first != self.first:
-            log.warning("%s to %s begins with %s: what is older is gone", self.first, self.last, asked.first)
-        return asked
-
-    def may_be_empty(self, scope: Scope, partition: Partition, listed: Collection[Place]) -> bool:
-        """Whether a listing without files of this partition means that there never were any.
-
-        Not on the days on which its files are being deleted. Raises as `check_retention` does when that
-        leaves nothing of what was asked for.
-
-        :param listed: The scopes and partitions of which files are listed.
-        """
-        if not partition.fading(datetime.now(UTC)) or (scope, partition) in listed:
-            return True
-        if not listed and self.first == self.last:
-            self.refuse_gone()
-        return False
-
     def refuse_gone(self) -> NoReturn:
-        """Raise as `check_retention` does: the server has deleted what there was."""
-        self.refuse(f"{self.first} cannot be landed any more: its last files are gone")
+        """Raise as `check_retention` does: nothing is listed, and the server has deleted what there was."""
+        self.refuse(
+            f"{self.first} cannot be landed any more: no file is listed, so its last files are gone "
+            f"(the server keeps them for {RETENTION_DAYS} days)"
+        )
 
     def refuse(self, message: str) -> NoReturn:
         """Raise OutsideRetention when asked for by hand, else AirflowSkipException."""
@@ -133,6 +99,13 @@ def run_type(context: Mapping[str, Any]) -> str:
     kind = getattr(context.get("dag_run"), "run_type", "")
     # An enum in a task; its str() would be its name.
     return str(getattr(kind, "value", kind))
+
+
+def written_by(context: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return what a manifest says of the task that wrote it; None outside Airflow."""
+    task = context.get("ti")
+    names = ("dag_id", "run_id", "task_id", "map_index", "try_number")
+    return {name: getattr(task, name, None) for name in names} if task else None
 
 
 def _given(value: object) -> str | None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
+from airflow_provider_cca import errors
 from airflow_provider_cca.errors import (
     CcaError,
     Closed,
@@ -33,7 +34,11 @@ REMEDIES: Mapping[str, str] = {
     "IncompleteListing": _RETRY,
     "WrongSize": f"{_RETRY}; if it stays so, {_SHOW_CISCO}",
     "WrongChecksum": f"{_RETRY}; if it stays so, {_SHOW_CISCO}",
+    "LinkExpired": f"nothing: the file is listed anew; if it stays so, {_SHOW_CISCO}",
     "TruncatedSnapshot": f"{_RETRY}; if it stays so, {_SHOW_CISCO}",
+    "NotYetListed": f"wait with CcaFilesSensor, or {_RETRY}",
+    "Changed": _RETRY,
+    "AlreadyExists": _RETRY,
     "StillProcessing": f"wait with CcaFilesSensor, or {_RETRY}",
     "StoreError": _RETRY,
     "NotLanded": f"land that date, or {_RETRY}",
@@ -69,8 +74,8 @@ _NOT_OF_THE_CONNECTION = (
 class airflow_errors:  # noqa: N801 - a context manager, used as a statement
     """Context manager: end what can never succeed as AirflowFailException, let Airflow retry the rest.
 
-    What is raised has neither causes nor frames of the libraries below: Airflow would log some fifty lines of
-    them after the one that matters. They are logged at DEBUG.
+    What is raised has no frames, and of its causes those of ours alone: Airflow would log some fifty lines
+    after the one that matters. All of them are logged at DEBUG.
 
     :param operator: Whose task it is: its connection is named, and its log ends in one line at ERROR.
     """
@@ -88,36 +93,54 @@ class airflow_errors:  # noqa: N801 - a context manager, used as a statement
         log.debug("What has led to the failure of this task:", exc_info=error)
         bare = _bare(error, getattr(self._operator, "cca_conn_id", None))
         if self._operator is not None:
-            log_last(self._operator, failure_line(bare))
+            log_last(self._operator, bare)
         if bare.retryable:
-            raise bare from None
+            raise bare from bare.__cause__
         raise AirflowFailException(f"{type(bare).__name__}: {bare}") from bare
 
 
-def failure_line(error: CcaError) -> str:
+def failure_line(error: BaseException) -> str:
     """Return the line for the log of a failed task: name of the error, what, what to do, where explained."""
-    name, told = type(error).__name__, getattr(error, "failures", {})
+    ours = error if isinstance(error, CcaError) else error.__cause__
+    name = type(ours if isinstance(ours, CcaError) else error).__name__
+    told = getattr(ours, "failures", {})
     kinds = {str(one.get("error")) for one in told.values()} if told else {name}
-    remedies = dict.fromkeys(REMEDIES[kind] for kind in sorted(kinds) if kind in REMEDIES)
+    remedies = dict.fromkeys(remedy for kind in sorted(kinds) if (remedy := _remedy(kind)))
     to_do = f" What to do: {'; '.join(remedies)}." if remedies else ""
     pages = conf.get("api", "base_url", fallback="").rstrip("/")
-    return f"{name}: {str(error).rstrip('.')}.{to_do} Explained at {pages}/cca/docs/#when-a-task-fails"
+    message = str(error).removeprefix(f"{name}: ").rstrip(".")
+    return f"{name}: {message}.{to_do} Explained at {pages}/cca/docs/#when-a-task-fails"
 
 
-def log_last(operator: Any, line: str) -> None:
-    """Log a line at ERROR after Airflow's own about the failure of this task, be it retried or not."""
-
-    def say(context: Any) -> None:
-        log.error("%s", line)
-
+def log_last(operator: Any, error: BaseException) -> None:
+    """Log the line at ERROR after Airflow's own about the failure of this task, be it retried or not."""
+    line = _LastLine(failure_line(error))
     # Only now: callbacks that the DAG names would make the scheduler look for them.
     for name in ("on_failure_callback", "on_retry_callback"):
-        setattr(operator, name, [*(getattr(operator, name) or ()), say])
+        others = [one for one in getattr(operator, name) or () if not isinstance(one, _LastLine)]
+        setattr(operator, name, [*others, line])
+
+
+class _LastLine:
+    """Callback of Airflow that logs a line; a later failure of the same task replaces it."""
+
+    def __init__(self, line: str) -> None:
+        self.line = line
+
+    def __call__(self, context: Any) -> None:
+        log.error("%s", self.line)
+
+
+def _remedy(name: str) -> str | None:
+    kinds = getattr(getattr(errors, name, None), "__mro__", ())
+    return next((REMEDIES[kind.__name__] for kind in kinds if kind.__name__ in REMEDIES), None)
 
 
 def _bare(error: CcaError, conn_id: str | None) -> CcaError:
-    """Return the same error without causes and frames, its message with the connection."""
+    """Return the same error without frames and foreign causes, its message with the connection."""
     message = str(error)
     if conn_id and repr(conn_id) not in message and not isinstance(error, _NOT_OF_THE_CONNECTION):
         message = f"{message} (connection {conn_id!r})"
-    return type(error)(message, **vars(error))
+    bare = type(error)(message, **vars(error))
+    bare.__cause__ = _bare(error.__cause__, None) if isinstance(error.__cause__, CcaError) else None
+    return bare

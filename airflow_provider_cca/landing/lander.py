@@ -1,48 +1,35 @@
-"""Chunks in, verified objects at their keys, manifest last. Plain Python: no Airflow, no HTTP.
-
-A partition is landed in four steps: see what is there, fetch what is missing or different, leave the
-rest alone, and write the manifest when all of it is whole. Whatever dies in between, what is visible
-under a key is whole, and the next landing takes up from there.
-"""
+"""Land the files of many partitions side by side, each by one transaction. No Airflow, no HTTP."""
 
 from __future__ import annotations
 
 import logging
-import time
 from collections import Counter
-from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
 from functools import partial
-from itertools import repeat
+from threading import Lock
+from typing import Any
 
 from airflow_provider_cca.core.checksum import verified
 from airflow_provider_cca.core.files import RemoteFile
 from airflow_provider_cca.core.partition import Partition, Scope
-from airflow_provider_cca.core.retry import Retry
-from airflow_provider_cca.errors import (
-    CcaError,
-    Closed,
-    DestinationUnusable,
-    PartlyLanded,
-    StoreError,
-)
+from airflow_provider_cca.core.timestamps import iso
+from airflow_provider_cca.errors import CcaError, Closed, DestinationUnusable, PartlyLanded, StoreError
+from airflow_provider_cca.landing.commit import Job, Transaction, Wanted
 from airflow_provider_cca.landing.landed import Landed
-from airflow_provider_cca.landing.layout import assign_keys, folder_of
-from airflow_provider_cca.landing.manifest import MANIFEST_NAME, STRAYS_NAME, LandedFile
-from airflow_provider_cca.landing.manifest_store import Records
-from airflow_provider_cca.landing.plan import Jobs, Plan
+from airflow_provider_cca.landing.layout import folder_of
+from airflow_provider_cca.landing.manifest import MANIFEST_NAME, LandedFile
+from airflow_provider_cca.landing.manifest_store import Folder, ManifestStore
 from airflow_provider_cca.landing.progress import Progress
-from airflow_provider_cca.store.object_meta import StoredObject
-from airflow_provider_cca.store.object_store import Store
+from airflow_provider_cca.store.object_meta import ObjectMeta
 
 log = logging.getLogger(__name__)
 
+Place = tuple[Scope, Partition]
 Fetch = Callable[[RemoteFile], Generator[bytes]]
-
-Files = Mapping[tuple[Scope, Partition], Sequence[RemoteFile]]
-
-Sizes = Mapping[str, Mapping[str, int]]
+ListAgain = Callable[[Scope, Partition], Sequence[RemoteFile]]
 
 MANY = 8
 """From so many partitions of a scope on, one listing of all its folders takes the place of one for each."""
@@ -50,131 +37,231 @@ MANY = 8
 MANY_TO_LOG = 20
 """More partitions than these are not logged one by one, unless at DEBUG."""
 
-MOST_UNUSABLE = 3
+MAX_UNUSABLE = 3
 """Folders that may be unusable, one by one, before the destination as a whole counts as such; and so many may
 fail to be looked at before the store counts as down."""
 
 
-class Landing:
+class ServerFiles:
+    """The files of one partition at the server: a source for a transaction.
+
+    :param list_again: Lists the partition; None when the files were given, and are what they are.
+    """
+
+    suffix = ""
+
+    def __init__(
+        self,
+        place: Place,
+        files: Sequence[RemoteFile],
+        list_again: ListAgain | None,
+        fetch: Fetch,
+        progress: Progress,
+    ) -> None:
+        self.place, self.files, self.list_again = place, files, list_again
+        self.is_complete = list_again is not None
+        self._fetch, self._progress = fetch, progress
+
+    def list_files(self, folder: Folder, is_intact: Callable[[LandedFile], bool]) -> list[Wanted]:
+        if self.list_again:
+            self.files = self.list_again(*self.place)
+        return self.listed()
+
+    def listed(self) -> list[Wanted]:
+        """The files, as they were listed last."""
+        return [_wanted(file) for file in self.files]
+
+    def identify(self, entry: LandedFile) -> tuple[str, str]:
+        return entry.id, entry.md5
+
+    def chunks(self, wanted: Wanted) -> Generator[bytes]:
+        file: RemoteFile = wanted.item
+        with closing(verified(self._fetch(file), file)) as chunks, self._progress.fetching(file) as count:
+            for chunk in chunks:
+                yield chunk
+                count(len(chunk))
+
+
+def _wanted(file: RemoteFile) -> Wanted:
+    created_on, expires_on = (iso(one) if one else None for one in (file.created_on, file.expires_on))
+    return Wanted(file.id, file.id, file.name, file.md5, file.size, file.md5, created_on, expires_on, file)
+
+
+@dataclass
+class _Partition:
+    """One partition on its way, and what became of it."""
+
+    place: Place
+    path: str
+    wanted: int
+    transaction: Transaction | None = None
+    jobs: list[Job] = field(default_factory=list)
+    left: int = 0
+    failures: dict[str, CcaError] = field(default_factory=dict)
+    landed: Landed | None = None
+
+
+class Lander:
     """Lands files into one destination.
 
-    :param store: The destination.
     :param fetch: Gives the body of a file; called again when the body was broken or wrong.
-    :param retry: How often, and with what waits.
     :param workers: How many files at a time.
     :param progress: Counts what is fetched, and says now and then how far it is.
+    :param written_by: What manifests say of who wrote them.
     """
 
     def __init__(
-        self, store: Store, fetch: Fetch, retry: Retry, workers: int, progress: Progress | None = None
+        self,
+        manifests: ManifestStore,
+        fetch: Fetch,
+        workers: int,
+        progress: Progress | None = None,
+        written_by: Mapping[str, Any] | None = None,
     ) -> None:
-        self.store, self.fetch, self.retry, self.workers = store, fetch, retry, workers
-        self.records = Records(store, retry)
+        self.manifests, self.fetch, self.workers, self.written_by = manifests, fetch, workers, written_by
         self.progress = progress or Progress()
         self.landed: list[Landed] = []
-        """The partitions that are whole by now, in any order, also when others fail."""
-        self._level = logging.INFO
-        self._changed: Mapping[str, Set[str]] = {}
-        self._whole = True
+        """The partitions that have landed by now, in any order, also when others fail."""
+        self.failed: dict[str, CcaError] = {}
+        """The errors of files that could not be had, by id."""
+        self._lock = Lock()
         self._unusable: set[str] = set()
         self._unseen: set[str] = set()
 
+    def look(self, places: Collection[Place]) -> dict[Place, Folder | CcaError]:
+        """Look at the folders of partitions. It comes before the server lists them (docs/protocol.md).
+
+        Raises when too many folders cannot be used, or the store is down.
+        """
+        listed = self._listed(places)
+
+        def look(place: Place) -> Folder | CcaError:
+            path = folder_of(*place)
+            known = listed[place[0]].get(path, {}) if place[0] in listed else None
+            failures: dict[str, CcaError] = {}
+            with self._kept(path, MANIFEST_NAME, failures, self._unseen):
+                return self.manifests.read(path, known)
+            return next(iter(failures.values()))
+
+        with _pool(self.workers) as pool:
+            return dict(zip(places, pool.map(look, places), strict=True))
+
+    def _listed(self, places: Collection[Place]) -> dict[Scope, dict[str, dict[str, ObjectMeta]]]:
+        """What lies below each scope of which many partitions are landed, by one listing for all."""
+        listed: dict[Scope, dict[str, dict[str, ObjectMeta]]] = {}
+        for scope, number in Counter(scope for scope, _ in places).items():
+            if number < MANY:
+                continue
+            try:
+                listed[scope] = self.manifests.retry.call(
+                    partial(self.manifests.store.list_below, folder_of(scope))
+                )
+            except (DestinationUnusable, StoreError) as error:
+                log.warning("%s: its folders are listed one by one, as %s", scope, error)
+        return listed
+
     def land(
         self,
-        partitions: Files,
-        strays: Files | None = None,
-        changed: Mapping[str, Set[str]] | None = None,
-        *,
-        whole: bool = True,
+        partitions: Mapping[Place, Sequence[RemoteFile]],
+        list_again: ListAgain | None,
+        folders: Mapping[Place, Folder | CcaError] | None = None,
     ) -> list[Landed]:
-        """Land the files of each partition; its manifest is written as soon as the last of them is there.
+        """Land the files of each partition; its manifest is committed as soon as the last of them is there.
 
-        :param strays: Files of partitions that nobody asked for. They land as well, but a partition that has
-            no manifest gets none by them: it would pass for finished. When it is asked for, it names them.
-        :param changed: By folder, the keys of objects that are known to be no longer what was landed.
-        :param whole: Whether the files of each partition are all that are listed of it. What a part does not
-            have stays in the manifest, even if it is gone from the store; of strays only a part is known.
+        Raises PartlyLanded when files failed: all others have landed, and a partition with a failed file is
+        as it was.
 
-        Raises PartlyLanded when files failed: all the others have landed, and a partition with a failed
-        file has no new manifest.
+        :param list_again: Lists one partition, after a conflict with another task. None when the files are a
+            part of what the server lists: then what the manifest names besides stays named.
+        :param folders: What `look` found before these were listed.
         """
-        self._changed, self._whole = changed or {}, whole
-        if len(partitions) > MANY_TO_LOG:
-            self._level = logging.DEBUG
-        pool = ThreadPoolExecutor(self.workers, thread_name_prefix="cca-landing")
-        listed = self._listed(partitions)
-        places = [*partitions.items(), *(strays or {}).items()]
-        jobs = Jobs(())
-        try:
-            asked = [place in partitions for place, _ in places]
-            plans = list(pool.map(self._plan, places, asked, repeat(listed)))
-            self.landed += [plan.landed for plan in plans if plan.landed]
-            todo = [plan for plan in plans if not plan.landed]
-            for plan in todo:
-                self.progress.expect(len(plan.missing), sum(file.size for file, _ in plan.missing))
-            jobs = Jobs(todo)
-            for worker in as_completed([pool.submit(self._work, jobs) for _ in range(self.workers)]):
-                worker.result()
-        except BaseException:
-            jobs.stop()
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-        pool.shutdown()
-        if len(partitions) > MANY_TO_LOG:
-            _log_sums(self.landed)
-        _raise_failures(plans)
-        return [plan.landed for plan in plans if plan.landed]
+        folders = folders or self.look(partitions)
+        work = [_Partition(place, folder_of(*place), len(files)) for place, files in partitions.items()]
+        with _pool(self.workers) as pool:
+            begin = partial(self._begin, partitions, list_again, folders)
+            jobs = _Jobs(one for one in [*pool.map(begin, work)] if one.transaction and not one.landed)
+            try:
+                for worker in as_completed([pool.submit(self._work, jobs) for _ in range(self.workers)]):
+                    worker.result()
+            except BaseException:
+                jobs.stop()
+                raise
+        _log(self.landed)
+        _raise_failures(work)
+        return [one.landed for one in work if one.landed]
 
-    def _listed(self, partitions: Iterable[tuple[Scope, Partition]]) -> Mapping[Scope, Sizes]:
-        """What the store has of each scope of which many partitions are landed, by one listing for all."""
-        count = Counter(scope for scope, _ in partitions)
-        found = {scope: self._sizes_below(scope) for scope, n in count.items() if n >= MANY}
-        return {scope: sizes for scope, sizes in found.items() if sizes is not None}
-
-    def _sizes_below(self, scope: Scope) -> Sizes | None:
-        """None when they cannot be listed together: then each folder is, and holds back itself alone."""
-        try:
-            return self.retry.call(partial(self.store.sizes_below, folder_of(scope)))
-        except (DestinationUnusable, StoreError) as error:
-            log.warning("%s: its folders are listed one by one, as %s", scope, error)
-            return None
-
-    def _plan(
+    def _begin(
         self,
-        place: tuple[tuple[Scope, Partition], Sequence[RemoteFile]],
-        asked: bool,
-        listed: Mapping[Scope, Sizes],
-    ) -> Plan:
-        (scope, partition), files = place
-        folder = folder_of(scope, partition)
-        plan = Plan(scope, partition, folder, asked, asked and self._whole, None, {}, [])
-        with self._failures_kept(plan, MANIFEST_NAME, self._unseen):
-            known = listed[scope].get(folder, {}) if scope in listed else None
-            plan.before, plan.present = self.records.look(folder, known)
-            self.store.sweep(folder, plan.present)
-            plan.strays = self.records.strays(folder, plan.present)
-            plan.present = _without(plan.present, self._changed.get(folder, ()))
-            plan.wanted = assign_keys(files, (*plan.strays, *(plan.before.files if plan.before else ())))
-            if plan.before and plan.is_settled:
-                plan.landed = self._landed(plan, plan.before.files)
-            elif plan.before:
-                plan.present = _without(plan.present, self.records.overwritten(plan, plan.before))
-        return plan
+        partitions: Mapping[Place, Sequence[RemoteFile]],
+        list_again: ListAgain | None,
+        folders: Mapping[Place, Folder | CcaError],
+        one: _Partition,
+    ) -> _Partition:
+        folder = folders[one.place]
+        if isinstance(folder, CcaError):
+            one.failures[f"{one.path}/{MANIFEST_NAME}"] = folder
+            return one
+        scope, partition = one.place
+        source = ServerFiles(one.place, partitions[one.place], list_again, self.fetch, self.progress)
+        described = {scope.report.partition_key: str(partition), "site": scope.site, "level": scope.level}
+        one.transaction = Transaction(
+            self.manifests,
+            one.path,
+            {name: value for name, value in described.items() if value},
+            source,
+            self.written_by,
+        )
+        with self._kept(one.path, MANIFEST_NAME, one.failures, self._unseen):
+            one.jobs = one.transaction.begin(folder, source.listed())
+            one.left = len(one.jobs)
+            self.progress.expect(len(one.jobs), sum(job.file.size or 0 for job in one.jobs))
+            if one.jobs:
+                self.manifests.store.sweep(one.path, folder.objects)
+            else:
+                self._finish(one, one.transaction)
+            return one
+        one.transaction = None
+        return one
 
-    def _work(self, jobs: Jobs) -> None:
-        """Fetch files until there are no more. What stops every file is raised."""
-        for plan, file, key in jobs:
-            downloaded = False
-            with self._failures_kept(plan, key):
-                usable = plan.folder not in self._unusable
-                downloaded = usable and file is not None and self._land_file(plan, file, key)
-            if jobs.done(plan, downloaded=downloaded) and not plan.failures:
-                with self._failures_kept(plan, MANIFEST_NAME):
-                    plan.landed = self._finish(plan)
-                    self.landed += [plan.landed] if plan.landed else []
+    def _work(self, jobs: _Jobs) -> None:
+        """Place files until there are no more. What stops every file is raised."""
+        for one, job in jobs:
+            transaction = one.transaction
+            if transaction is None:
+                continue
+            with self._kept(one.path, job.file.name or job.file.id, one.failures):
+                self._place(one, job, transaction)
+            if jobs.done(one) and not one.failures:
+                with self._kept(one.path, MANIFEST_NAME, one.failures):
+                    self._finish(one, transaction)
+
+    def _place(self, one: _Partition, job: Job, transaction: Transaction) -> None:
+        if one.path in self._unusable:
+            return
+        try:
+            if not transaction.place(job):
+                self.progress.spare(job.file.size or 0)
+        except CcaError as error:
+            self.failed |= {wanted.id: error for wanted in job.files}
+            raise
+
+    def _finish(self, one: _Partition, transaction: Transaction) -> None:
+        manifest = transaction.commit() or transaction.run()
+        one.landed = Landed(
+            *one.place,
+            f"{one.path}/{MANIFEST_NAME}",
+            len(manifest.files),
+            manifest.total_bytes,
+            transaction.fetched,
+            transaction.written,
+        )
+        with self._lock:
+            self.landed.append(one.landed)
 
     @contextmanager
-    def _failures_kept(self, plan: Plan, key: str, unseen: set[str] | None = None) -> Iterator[None]:
+    def _kept(
+        self, path: str, name: str, failures: dict[str, CcaError], unseen: set[str] | None = None
+    ) -> Iterator[None]:
         """Keep the error of one object for the end: it holds back its own partition alone.
 
         A folder that cannot be used is no worse, but from the fourth on it is the destination that cannot.
@@ -186,63 +273,54 @@ class Landing:
         except Closed:
             raise
         except DestinationUnusable as error:
-            self._unusable.add(plan.folder)
-            if len(self._unusable) > MOST_UNUSABLE:
+            self._unusable.add(path)
+            if len(self._unusable) > MAX_UNUSABLE:
                 raise
-            plan.failures[f"{plan.folder}/{key}"] = error
+            failures[f"{path}/{name}"] = error
         except CcaError as error:
             if unseen is not None and isinstance(error, StoreError):
-                unseen.add(plan.folder)
-                if len(unseen) > MOST_UNUSABLE:
+                unseen.add(path)
+                if len(unseen) > MAX_UNUSABLE:
                     raise
-            plan.failures[f"{plan.folder}/{key}"] = _without_traces(error)
+            failures[f"{path}/{name}"] = _without_traces(error)
 
-    def _land_file(self, plan: Plan, file: RemoteFile, name: str) -> bool:
-        """Whether it had to be downloaded; a whole file that no manifest names yet is taken as it is."""
-        key, now = f"{plan.folder}/{name}", time.time()
-        if plan.present.get(name) == file.size and self.records.holds(key, file.md5):
-            plan.seen[name] = StoredObject(file.size, now)
-            self.progress.spare(file.size)
-            return False
-        plan.seen[name] = self.retry.call(lambda: self._transfer(file, key))
-        return True
 
-    def _transfer(self, file: RemoteFile, key: str) -> StoredObject:
-        started = time.monotonic()
-        with (
-            self.store.writing(key, file.size) as target,
-            closing(verified(self.fetch(file), file)) as chunks,
-            self.progress.fetching(file) as count,
-        ):
-            for chunk in chunks:
-                target.write(chunk)
-                count(len(chunk))
-            published = target.publish()
-        log.debug("Landed %s: %d bytes in %.3f s", key, file.size, time.monotonic() - started)
-        return published
+class _Jobs:
+    """The jobs of all partitions, given out to one worker at a time."""
 
-    def _finish(self, plan: Plan) -> Landed | None:
-        record, entries = plan.record, plan.entries()
-        written = plan.is_news(entries)
-        if written:
-            record, entries = self.records.write(plan, entries)
-        if record == STRAYS_NAME:
-            log.info("%s: %d files, for which nobody asked; no manifest", plan.folder, len(entries))
-            return None
-        return self._landed(plan, entries, written=written)
+    def __init__(self, partitions: Iterator[_Partition]) -> None:
+        self._lock = Lock()
+        self._given_out = ((one, job) for one in partitions for job in one.jobs)
 
-    def _landed(self, plan: Plan, entries: Sequence[LandedFile], *, written: bool = False) -> Landed:
-        size, key = sum(entry.size for entry in entries), f"{plan.folder}/{MANIFEST_NAME}"
-        log.log(
-            self._level,
-            "%s %s: %d files, %d bytes, %d downloaded",
-            plan.scope,
-            plan.partition,
-            len(entries),
-            size,
-            plan.downloaded,
-        )
-        return Landed(plan.scope, plan.partition, key, len(entries), size, plan.downloaded, written)
+    def __iter__(self) -> Iterator[tuple[_Partition, Job]]:
+        return self
+
+    def __next__(self) -> tuple[_Partition, Job]:
+        with self._lock:
+            return next(self._given_out)
+
+    def done(self, one: _Partition) -> bool:
+        """Count a job of a partition; whether it was the last one."""
+        with self._lock:
+            one.left -= 1
+            return not one.left
+
+    def stop(self) -> None:
+        """Give out no more."""
+        with self._lock:
+            self._given_out.close()
+
+
+@contextmanager
+def _pool(workers: int) -> Iterator[ThreadPoolExecutor]:
+    """Threads that nobody waits for when the block fails, as when the task is killed."""
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="cca-landing")
+    try:
+        yield pool
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    pool.shutdown()
 
 
 def _without_traces(error: CcaError) -> CcaError:
@@ -254,28 +332,30 @@ def _without_traces(error: CcaError) -> CcaError:
     return error
 
 
-def _log_sums(landed: Sequence[Landed]) -> None:
-    files, size, downloaded = (
-        sum(getattr(one, fact) for one in landed) for fact in ("files", "bytes", "downloaded")
-    )
-    log.info("%d partitions: %d files, %d bytes, %d downloaded", len(landed), files, size, downloaded)
+def _log(landed: Sequence[Landed]) -> None:
+    level = logging.DEBUG if len(landed) > MANY_TO_LOG else logging.INFO
+    for one in landed:
+        log.log(
+            level,
+            "%s %s: %d files, %d bytes, %d downloaded",
+            *(one.scope, one.partition, one.files, one.bytes, one.downloaded),
+        )
+    if len(landed) > MANY_TO_LOG:
+        sums = (sum(getattr(one, fact) for one in landed) for fact in ("files", "bytes", "downloaded"))
+        log.info("%d partitions: %d files, %d bytes, %d downloaded", len(landed), *sums)
 
 
-def _without(present: Mapping[str, int], keys: Collection[str]) -> Mapping[str, int]:
-    return {name: size for name, size in present.items() if name not in keys} if keys else present
-
-
-def _raise_failures(plans: Sequence[Plan]) -> None:
-    failures = {key: error for plan in plans for key, error in plan.failures.items()}
+def _raise_failures(work: Sequence[_Partition]) -> None:
+    failures = {key: error for one in work for key, error in one.failures.items()}
     if not failures:
         return
     first = next(iter(failures.values()))
     if all(isinstance(error, DestinationUnusable) for error in failures.values()) and not any(
-        plan.landed for plan in plans
+        one.landed for one in work
     ):
         raise first
     manifests = sum(key.endswith(f"/{MANIFEST_NAME}") for key in failures)
-    wanted = sum(len(plan.wanted) for plan in plans) + manifests
+    wanted = sum(one.wanted for one in work) + manifests
     shown = "; ".join(f"{key}: {error}" for key, error in list(failures.items())[:3])
     raise PartlyLanded(
         f"{len(failures)} of {wanted} files could not be landed"

@@ -1,48 +1,28 @@
 """Where things go in the store: folders of partitions, and keys of files. Plain Python: no I/O.
 
 Names of files and sites come from outside. Whatever they hold, a key stays one plain name inside its
-partition's folder, differs from the manifest's, and two files never share one, not even on a file
-system that ignores case.
+partition's folder and differs from the manifest's. Which of its keys a file gets is decided in `commit`.
 """
 
 from __future__ import annotations
 
 import re
-from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterator
 from datetime import date
 from hashlib import sha256
-from operator import attrgetter
-from typing import Any, Protocol, TypeVar
+from itertools import count
 from unicodedata import normalize
 
 from airflow_provider_cca.core.partition import Partition, Scope
-from airflow_provider_cca.landing.manifest import LandedFile
 
 MAX_KEY_BYTES = 180
-"""Below the 255 bytes that file systems allow one name, with room for a temporary's suffix."""
+"""Below MAX_NAME_BYTES, with room for the mark of a revision and the suffix of a temporary."""
+
+MAX_NAME_BYTES = 255
+"""What file systems allow one name."""
 
 _UNSAFE = frozenset('%/\\*?#[]"<>|:')
 """`%` so that different names stay different; the others mean something to file systems, globs or URLs."""
-
-
-class Named(Protocol):
-    """What a key can be assigned to: a RemoteFile, or a member of a zip."""
-
-    @property
-    def id(self) -> str: ...
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def md5(self) -> str: ...
-
-    @property
-    def created_on(self) -> Any: ...
-
-
-F = TypeVar("F", bound=Named)
 
 
 def safe_name(text: str) -> str:
@@ -56,7 +36,8 @@ def safe_name(text: str) -> str:
         name = _encoded(name[0]) + name[1:]
     if len(name.encode()) > MAX_KEY_BYTES:
         start = name.encode()[: MAX_KEY_BYTES - 40].decode(errors="ignore")
-        name = _marked(re.sub(r"%[0-9A-F]?$", "", start), _extension(name), text)
+        digest = sha256(text.encode(errors="surrogatepass")).hexdigest()[:12]
+        name = f"{re.sub(r'%[0-9A-F]?$', '', start)}~{digest}{_extension(name)}"
     return name
 
 
@@ -81,46 +62,37 @@ def folder_of(scope: Scope, partition: Partition | None = None) -> str:
     return "/".join(parts)
 
 
-def assign_keys(files: Iterable[F], landed: Iterable[LandedFile]) -> list[tuple[F, str]]:
-    """A key for each file: the one it has been landed under, else its name, else its name with a mark.
+def marked_keys(plain: str, mark: str) -> Iterator[str]:
+    """Yield the keys of a file whose plain name is taken, in the order in which they are tried.
 
-    Independent of the order of the listing, so that two landings at the same time agree.
-
-    :param landed: What the manifest holds.
+    :param mark: Hex digits that tell its content.
     """
-    free = {entry.key: entry for entry in landed}
-    taken = {_folded(key) for key in free}
-    keys: dict[int, str] = {}
-    ordered = sorted(files, key=lambda f: (f.created_on, f.id, f.name, f.md5))
-    # Files can share an id and a name: the one that was landed comes before one whose content changed.
-    for identity in (attrgetter("id", "name", "md5"), attrgetter("id", "name")):
-        known = defaultdict(list)
-        for entry in free.values():
-            known[identity(entry)].append(entry.key)
-        for n, file in enumerate(ordered):
-            if n not in keys and known[identity(file)]:
-                keys[n] = known[identity(file)].pop(0)
-                del free[keys[n]]
-    return [(f, keys[n] if n in keys else _free_key(f, taken)) for n, f in enumerate(ordered)]
+    extension = _extension(plain)
+    stem = f"{plain.removesuffix(extension)}.{mark}"
+    yield f"{stem}{extension}"
+    yield from (f"{stem}.{n}{extension}" for n in count(2))
 
 
-def _free_key(file: Named, taken: set[str]) -> str:
-    plain = key = safe_name(file.name or file.id)
-    extension, identity = _extension(plain), f"{file.id}\n{file.name}\n{file.md5}"
-    while _folded(key) in taken:
-        key = _marked(plain.removesuffix(extension), extension, identity)
-        identity += "\n"
-    taken.add(_folded(key))
-    return key
+def plain_names(key: str) -> set[str]:
+    """Return the names (as `safe_name` gives them) to which a key may belong."""
+    extension = _extension(key)
+    stem = key.removesuffix(extension)
+    return {key, re.sub(r"\.[0-9a-f]{8}(?:[0-9a-f]{24})?(?:\.[0-9]+)?$", "", stem) + extension}
 
 
-def _folded(key: str) -> str:
-    """Equal for keys that some file system takes for the same."""
+def is_key(text: str) -> bool:
+    """Whether this can be the key of a file: one plain name that every store takes."""
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError:
+        return False
+    usable = text.isprintable() and not (_UNSAFE - {"%"}) & {*text}
+    return 0 < size <= MAX_NAME_BYTES and usable and text[0] not in "_."
+
+
+def folded(key: str) -> str:
+    """Return a form that is equal for keys that some file system takes for the same."""
     return normalize("NFC", normalize("NFC", key).casefold())
-
-
-def _marked(stem: str, extension: str, identity: str) -> str:
-    return f"{stem}~{sha256(identity.encode(errors='surrogatepass')).hexdigest()[:12]}{extension}"
 
 
 def _extension(name: str) -> str:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
+
+from airflow_provider_cca.landing.layout import is_key
 
 MANIFEST_NAME = "_manifest.json"
 
-STRAYS_NAME = "_strays.json"
-"""In the form of a manifest, what was landed in a partition for which nobody had asked, until it has one."""
+SUPERSEDED_FOLDER = "_superseded"
+"""Below the partition's folder: the objects that the manifest names as superseded."""
 
 VERSION = 1
+
+E = TypeVar("E", "LandedFile", "SupersededFile")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +27,9 @@ class LandedFile:
     :param key: Path relative to the manifest.
     :param size: Bytes.
     :param md5: 32 lower-case hex digits.
-    :param created_on: ISO 8601, UTC.
+    :param created_on: ISO 8601, UTC; None when the server's stamp was malformed.
     :param expires_on: ISO 8601, UTC; None when the server's stamp was malformed, or it gives none.
+    :param landed_on: When its object was first named, ISO 8601, UTC.
     """
 
     id: str
@@ -32,8 +37,25 @@ class LandedFile:
     key: str
     size: int
     md5: str
-    created_on: str
+    created_on: str | None
     expires_on: str | None
+    landed_on: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SupersededFile:
+    """A version of a file that its source has replaced; its object is kept below SUPERSEDED_FOLDER.
+
+    :param key: Its key while it was current; it is never used again.
+    :param superseded_on: ISO 8601, UTC.
+    """
+
+    id: str
+    name: str
+    key: str
+    size: int
+    md5: str
+    superseded_on: str
 
 
 @dataclass(frozen=True)
@@ -43,12 +65,15 @@ class Manifest:
     :param report: Name of the report.
     :param partition: For example {"creation_date": "2026-03-01", "level": "site"}.
     :param written_at: ISO 8601, UTC.
+    :param written_by: The task that wrote it, by Airflow's names of its parts; None outside Airflow.
     """
 
     report: str
     partition: Mapping[str, str]
     files: tuple[LandedFile, ...]
     written_at: str
+    superseded: tuple[SupersededFile, ...] = ()
+    written_by: Mapping[str, Any] | None = None
 
     @property
     def total_bytes(self) -> int:
@@ -57,11 +82,10 @@ class Manifest:
     def to_json(self) -> bytes:
         """Version 1 of the format."""
         head = {"version": VERSION, "report": self.report, "partition": dict(self.partition)}
-        tail = {"total_bytes": self.total_bytes, "written_at": self.written_at}
-        # One line a file, for people; json's own indentation would take ten times as long.
-        names = LandedFile.__dataclass_fields__
-        files = ",\n".join(json.dumps({n: getattr(file, n) for n in names}) for file in self.files)
-        return f'{json.dumps(head)[:-1]}, "files": [\n{files}\n], {json.dumps(tail)[1:]}\n'.encode()
+        by = dict(self.written_by) if self.written_by else None
+        tail = {"total_bytes": self.total_bytes, "written_at": self.written_at, "written_by": by}
+        lists = f'"files": {_lines(self.files)}, "superseded": {_lines(self.superseded)}'
+        return f"{json.dumps(head)[:-1]}, {lists}, {json.dumps(tail)[1:]}\n".encode()
 
     @classmethod
     def from_json(cls, body: bytes) -> Manifest:
@@ -73,8 +97,12 @@ class Manifest:
             return cls(
                 report=_typed(data["report"], str),
                 partition={n: _typed(v, str) for n, v in _typed(data["partition"], dict).items()},
-                files=tuple(_entry(entry) for entry in _typed(data["files"], list)),
+                files=tuple(_entry(LandedFile, entry) for entry in _typed(data["files"], list)),
                 written_at=_typed(data["written_at"], str),
+                superseded=tuple(
+                    _entry(SupersededFile, entry) for entry in _typed(data.get("superseded", []), list)
+                ),
+                written_by=data.get("written_by"),
             )
         except (KeyError, TypeError, RecursionError) as error:
             raise ValueError(f"it is no manifest: {error!r}") from error
@@ -84,16 +112,26 @@ def by_key(entries: Iterable[LandedFile]) -> tuple[LandedFile, ...]:
     return tuple(sorted(entries, key=lambda entry: entry.key))
 
 
-def _entry(data: Mapping[str, Any]) -> LandedFile:
-    texts = {name: _typed(data[name], str) for name in ("id", "name", "key", "md5", "created_on")}
-    expires_on = data["expires_on"]
-    if "/" in texts["key"] or texts["key"] in {"", ".", "..", MANIFEST_NAME}:
-        raise ValueError(f"its key {texts['key']!r} lies outside the partition")
-    return LandedFile(
-        **texts,
-        size=_typed(data["size"], int),
-        expires_on=None if expires_on is None else _typed(expires_on, str),
-    )
+def _lines(entries: Iterable[Any]) -> str:
+    """One line a file, for people; json's own indentation would take ten times as long."""
+    names: tuple[str, ...] | None = None
+    lines = []
+    for entry in entries:
+        names = names or tuple(entry.__dataclass_fields__)
+        lines.append(json.dumps({name: getattr(entry, name) for name in names}))
+    return "[\n" + ",\n".join(lines) + "\n]" if lines else "[]"
+
+
+def _entry(kind: type[E], data: Mapping[str, Any]) -> E:
+    """Raises ValueError on a key that no landing gives, so that none leads out of the partition's folder."""
+    values: dict[str, Any] = {name: _typed(data[name], str) for name in ("id", "name", "key", "md5")}
+    if not is_key(values["key"]):
+        raise ValueError(f"its key {values['key'][:100]!r} is none that a landing gives")
+    values["size"] = _typed(data["size"], int)
+    for name in kind.__dataclass_fields__.keys() - values.keys():
+        value = data.get(name)
+        values[name] = None if value is None else _typed(value, str)
+    return kind(**values)
 
 
 def _typed(value: Any, kind: type) -> Any:

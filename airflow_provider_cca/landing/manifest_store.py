@@ -1,227 +1,134 @@
-"""The manifests in a store, and how tasks that end at the same time share them. No Airflow, no HTTP.
-
-A manifest names what is there. So it is written on the condition that nobody has written it since it was
-read, and whoever comes second reads it again, and adds to it what it has landed.
-"""
+"""The partitions' folders in a store: what lies in them, and their manifests. No Airflow, no HTTP."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
-from datetime import UTC, datetime
-from functools import partial
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
 
-from airflow_provider_cca.core.partition import Partition, Scope
 from airflow_provider_cca.core.retry import Retry
-from airflow_provider_cca.core.timestamps import iso
-from airflow_provider_cca.errors import DestinationUnusable, StoreError
-from airflow_provider_cca.landing.layout import folder_of
-from airflow_provider_cca.landing.manifest import MANIFEST_NAME, STRAYS_NAME, LandedFile, Manifest, by_key
-from airflow_provider_cca.landing.plan import Plan
-from airflow_provider_cca.reports import report_named
-from airflow_provider_cca.store.object_meta import StoredObject
+from airflow_provider_cca.errors import DestinationUnusable
+from airflow_provider_cca.landing.layout import safe_name
+from airflow_provider_cca.landing.manifest import MANIFEST_NAME, SUPERSEDED_FOLDER, LandedFile, Manifest
+from airflow_provider_cca.store.object_meta import ObjectMeta
 from airflow_provider_cca.store.object_store import Store
 
 log = logging.getLogger(__name__)
 
 
-class Records:
-    """What is said of partitions in one store.
+class Verify(StrEnum):
+    """How hard to look whether an object is still what was landed."""
 
-    :param retry: How often, and with what waits, the store is asked.
+    SIZE = "size"
+    """Its size alone, as the store lists it."""
+    CHANGED = "changed"
+    """Also its content, when it was written after its manifest, or the store lists another MD5 for it."""
+    CONTENT = "content"
+    """The content of every object whose MD5 the store's listing does not show."""
+
+
+@dataclass(frozen=True)
+class Folder:
+    """The folder of a partition, as it was looked at.
+
+    :param path: Relative to the destination.
+    :param manifest: None when there is none, or it is damaged.
+    :param meta: Of the manifest's object, also of a damaged one; None when there is none.
+    :param objects: All that lies in it, by name.
+    :param spent: Keys below SUPERSEDED_FOLDER, looked at only when no manifest tells them.
+    :param damaged: Keys of objects that were found to be gone, or other than their entries say.
     """
 
-    def __init__(self, store: Store, retry: Retry) -> None:
-        self.store, self.retry = store, retry
+    path: str
+    manifest: Manifest | None = None
+    meta: ObjectMeta | None = None
+    objects: Mapping[str, ObjectMeta] = field(default_factory=dict)
+    spent: frozenset[str] = frozenset()
+    damaged: frozenset[str] = frozenset()
 
-    def overwritten(self, plan: Plan, manifest: Manifest) -> set[str]:
-        """Keys of objects that were written after their manifest, and are not what it says.
 
-        A new manifest would be newer than they are, and nobody would look at them again.
+class ManifestStore:
+    """Reads and commits the manifests of one store.
+
+    :param retry: How often, and with what waits, the store is asked.
+    :param verify: How hard to look at objects.
+    """
+
+    def __init__(self, store: Store, retry: Retry, verify: Verify = Verify.CHANGED) -> None:
+        self.store, self.retry, self.verify = store, retry, verify
+
+    def read(self, path: str, objects: Mapping[str, ObjectMeta] | None = None) -> Folder:
+        """Look at a folder.
+
+        Raises DestinationUnusable when there is a manifest that cannot be read: written anew, it would forget
+        what earlier landings left.
+
+        :param objects: What lies in it, when that has just been listed.
         """
-        objects = self.retry.call(lambda: self.store.objects_below(plan.folder)).get(plan.folder, {})
-        written, wrong = _written(objects), set()
-        for entry in manifest.files:
-            found = objects.get(entry.key)
-            if found is None or not found.is_doubtful(entry.md5, written):
-                continue
-            if self.holds(f"{plan.folder}/{entry.key}", entry.md5):
-                plan.seen[entry.key] = found
-            else:
-                wrong.add(entry.key)
-        return wrong
-
-    def look(
-        self, folder: str, present: Mapping[str, int] | None = None
-    ) -> tuple[Manifest | None, Mapping[str, int]]:
-        """The manifest of a folder, and the sizes of what is there, unless that is known."""
-        if present is None:
-            present = self.retry.call(lambda: self.store.sizes(folder))
-        return (self.manifest(folder) if MANIFEST_NAME in present else None), present
-
-    def strays(self, folder: str, present: Mapping[str, int]) -> tuple[LandedFile, ...]:
-        """What was landed in a folder while nobody asked for its partition; nothing in an emptied record."""
-        record = self.manifest(folder, STRAYS_NAME) if present.get(STRAYS_NAME) else None
-        return record.files if record else ()
-
-    def manifest(self, folder: str, name: str = MANIFEST_NAME) -> Manifest | None:
-        """None when it is damaged, or gone since it was listed; raises DestinationUnusable when it cannot be
-        read."""
-        try:
-            content = self.retry.call(lambda: self.store.read(f"{folder}/{name}"))
-        except DestinationUnusable:
-            # What cannot be read is not damaged: written anew, it would forget what earlier landings left.
-            if name in self.retry.call(lambda: self.store.sizes(folder)):
-                raise
-            return None  # gone since it was listed
-        try:
-            return manifest_in(folder, content)
-        except ValueError as error:
-            log.warning("%s/%s is damaged and counts as none: %s", folder, name, error)
-            return None
-
-    def holds(self, key: str, md5: str) -> bool:
-        """Whether an object has this content; one that is gone since it was listed has none."""
-        return self.retry.call(lambda: self._content(key)) == md5
-
-    def _content(self, key: str) -> str | None:
-        """The MD5 of an object; None when there is none that can be read."""
-        try:
-            return self.store.md5(key)
-        except DestinationUnusable:
-            return None
-
-    def write(self, plan: Plan, ours: Sequence[LandedFile]) -> tuple[str, tuple[LandedFile, ...]]:
-        """Write our entries, and those that another task has put there since we looked; where, and all."""
-        # Tried again as a whole, under the folder's lock: what it reads is not tried again within that.
-        merge = partial(Records(self.store, replace(self.retry, attempts=1))._merge, plan, ours)
-        with self.store.lock(plan.folder):
-            written = self.retry.call(merge)
-            if written[0] == STRAYS_NAME and self._is_finished(plan.folder):
-                return self.retry.call(merge)
-        return written
-
-    def _is_finished(self, folder: str) -> bool:
-        """Whether there is a manifest by now: where there are no locks, another task may have written it."""
-        return MANIFEST_NAME in self.retry.call(lambda: self.store.sizes(folder))
-
-    def _merge(self, plan: Plan, ours: Sequence[LandedFile]) -> tuple[str, tuple[LandedFile, ...]]:
-        """Raises StoreError when another task writes it meanwhile: then it is to be merged again."""
-        objects = self.store.objects_below(plan.folder).get(plan.folder, {})
-        manifest, present = self.look(plan.folder, {name: one.size for name, one in objects.items()})
-        record = MANIFEST_NAME if MANIFEST_NAME in present else plan.record
-        strays = {entry.key: entry for entry in self.strays(plan.folder, present)}
-        theirs = {entry.key: entry for entry in manifest.files} if manifest else {}
-        if record == STRAYS_NAME:
-            theirs, strays = strays, {}
-        said = strays | theirs
-        if manifest and not plan.whole:
-            # What was known when we looked, and another task has found to be gone since, is not ours to name.
-            ours = [one for one in ours if one.key in plan.keys or one.key in said]
-        true = {one.key: self._true(plan, one, said.get(one.key), objects) for one in ours}
-        others = [e for e in theirs.values() if e.key not in true and plan.keeps(e, present)]
-        others += [
-            e for e in strays.values() if not {e.key} & {*true, *theirs} and self._is_there(plan, e, present)
-        ]
-        write = partial(self._replace, plan, record, before=objects.get(record))
-        if clashes := [one.key for one in ours if not _same_file(true[one.key], one)]:
-            left = [*filter(None, (true.get(entry.key, entry) for entry in theirs.values()))]
-            if left != [*theirs.values()]:
-                write(left)
-            raise StoreError(
-                f"another task has put something else at {plan.folder}/{clashes[0]} meanwhile: land this "
-                "partition again, in one task",
-                most_attempts=1,
-            )
-        entries = by_key((*filter(None, true.values()), *others))
-        write(entries)
-        if strays:
-            # The manifest says all that was true of it. Nothing is ever deleted: so it is emptied.
-            self.store.replace(f"{plan.folder}/{STRAYS_NAME}", b"", objects.get(STRAYS_NAME))
-        return record, entries
-
-    def _is_there(self, plan: Plan, entry: LandedFile, present: Mapping[str, int]) -> bool:
-        """Whether a stray is still what was landed: nobody has vouched for it since."""
-        return (
-            present.get(entry.key) == entry.size and self._content(f"{plan.folder}/{entry.key}") == entry.md5
+        found = (
+            self.retry.call(lambda: self.store.get(f"{path}/{MANIFEST_NAME}")) if self._has(objects) else None
         )
+        if objects is None:
+            # After the manifest: an object that it names is never listed as missing because it came later.
+            objects = self.retry.call(lambda: self.store.list(path))
+        if found is None:
+            return Folder(path, objects=objects)
+        content, meta = found
+        try:
+            return Folder(path, _manifest_of(path, content), meta, objects)
+        except ValueError as error:
+            log.warning("%s/%s is damaged and counts as none: %s", path, MANIFEST_NAME, error)
+        spent = self.retry.call(lambda: self.store.list(f"{path}/{SUPERSEDED_FOLDER}"))
+        return Folder(path, None, meta, objects, frozenset(spent))
 
-    def _replace(
-        self, plan: Plan, record: str, entries: Iterable[LandedFile], before: StoredObject | None
-    ) -> None:
-        content = manifest_of(plan.scope, plan.partition, entries).to_json()
-        self.store.replace(f"{plan.folder}/{record}", content, before)
+    @staticmethod
+    def _has(objects: Mapping[str, ObjectMeta] | None) -> bool:
+        return objects is None or MANIFEST_NAME in objects
 
-    def _true(
-        self, plan: Plan, ours: LandedFile, theirs: LandedFile | None, objects: Mapping[str, StoredObject]
-    ) -> LandedFile | None:
-        """Our entry, or the one of another task that has landed another version of the file at its key since
-        we looked: whichever says what the store holds. None when neither does.
+    def is_intact(self, folder: Folder, entry: LandedFile, *, doubted: bool = False) -> bool:
+        """Whether the object of an entry is there with the entry's content, as far as `verify` looks.
 
-        Also theirs when it is of another file of the same name, and None when ours has taken its place:
-        neither must claim what the other has written over. The next landing chooses another key.
+        :param doubted: Whether it is read unless the listing proves its MD5, as it was found damaged before.
         """
-        news = theirs not in (None, plan.recorded.get(ours.key)) and not _same_content(theirs, ours)
-        if not news and not self._is_doubtful(plan, ours, theirs, objects):
-            return ours
-        content = self._content(f"{plan.folder}/{ours.key}")
-        if theirs and content == theirs.md5:
-            return theirs
-        return ours if content == ours.md5 and _same_file(theirs or ours, ours) else None
+        found = folder.objects.get(entry.key)
+        if found is None or found.size != entry.size or entry.key in folder.damaged:
+            return False
+        if found.md5 == entry.md5 or self.verify is Verify.SIZE:
+            return True
+        written = folder.meta.modified if folder.meta else 0.0
+        is_read = doubted or self.verify is Verify.CONTENT or found.is_doubtful(entry.md5, written)
+        if is_read and not self.has_content(f"{folder.path}/{entry.key}", entry.md5):
+            log.warning("%s/%s is no longer what was landed", folder.path, entry.key)
+            return False
+        return True
 
-    def _is_doubtful(
-        self, plan: Plan, ours: LandedFile, theirs: LandedFile | None, objects: Mapping[str, StoredObject]
-    ) -> bool:
-        """Whether another task may have written over an object without saying so: it may have failed since.
+    def has_content(self, key: str, md5: str) -> bool:
+        """Read an object, and tell whether it has this MD5; one that is gone or cannot be read has not."""
+        return self.md5(key) == md5
 
-        What we have not landed is vouched for by the manifest that is there, as long as it says the same.
-        """
-        found = objects.get(ours.key)
-        if not plan.whole and ours.key not in plan.keys:
-            return False  # it stays named, whatever became of it
-        if found is None or found.size != ours.size:
-            return self.store.at_once
-        if seen := plan.seen.get(ours.key):
-            return found.may_differ(ours.md5, seen)
-        vouched = theirs is not None and theirs.md5 == ours.md5
-        return found.is_doubtful(ours.md5, _written(objects) if vouched else 0.0)
+    def md5(self, key: str) -> str | None:
+        """Read an object and return its MD5; None when it is gone or cannot be read."""
+        try:
+            return self.retry.call(lambda: self.store.md5(key))
+        except DestinationUnusable as error:
+            log.debug("%s", error)
+            return None
 
-
-def _written(objects: Mapping[str, StoredObject]) -> float:
-    """When the manifest among these was written, by the store's clock."""
-    return objects[MANIFEST_NAME].modified if MANIFEST_NAME in objects else 0.0
+    def commit(self, folder: Folder, manifest: Manifest) -> None:
+        """Replace the manifest that was read; raises Changed when it is no longer that one."""
+        self.store.put_if_unchanged(f"{folder.path}/{MANIFEST_NAME}", manifest.to_json(), folder.meta)
 
 
-def manifest_of(scope: Scope, partition: Partition, entries: Iterable[LandedFile]) -> Manifest:
-    """The manifest of a partition, written now."""
-    facts = {scope.report.partition_key: str(partition), "site": scope.site, "level": scope.level}
-    described = {name: value for name, value in facts.items() if value}
-    return Manifest(scope.report.name, described, tuple(entries), iso(datetime.now(UTC)))
-
-
-def _same_file(one: LandedFile | None, other: LandedFile) -> bool:
-    return one is not None and (one.id, one.name) == (other.id, other.name)
-
-
-def _same_content(one: LandedFile | None, other: LandedFile) -> bool:
-    return one is not None and _same_file(one, other) and (one.size, one.md5) == (other.size, other.md5)
-
-
-def manifest_in(folder: str, body: bytes) -> Manifest:
+def _manifest_of(path: str, body: bytes) -> Manifest:
     """Raises ValueError as `Manifest.from_json`, and when it was copied from another folder."""
     manifest = Manifest.from_json(body)
-    if not _belongs(manifest, folder):
+    if not _belongs(manifest, path):
         raise ValueError(f"it is of {manifest.report} {dict(manifest.partition)}")
     return manifest
 
 
-def _belongs(manifest: Manifest, folder: str) -> bool:
-    try:
-        report = report_named(manifest.report)
-        scope = Scope(report, manifest.partition.get("site"), manifest.partition.get("level"))
-        # As a text: to parse the date of each manifest of a year would take as long as to read it.
-        partition = f"{report.partition_key}={manifest.partition[report.partition_key]}"
-        return f"{folder_of(scope)}/{partition}" == folder
-    except (KeyError, TypeError, ValueError):
-        return False
+def _belongs(manifest: Manifest, path: str) -> bool:
+    report, *parts = path.split("/")
+    described = {f"{name}={safe_name(value)}" for name, value in manifest.partition.items()}
+    return (report, {*parts}) == (manifest.report, described)

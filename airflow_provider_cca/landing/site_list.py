@@ -1,69 +1,86 @@
-"""The site list into the store (§3.7): its own `Total:N` vouches, manifest last. No Airflow, no HTTP."""
+"""Land the site list (§3.7): verify it against its `Total:N` line, publish it, commit the manifest."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
-from dataclasses import replace
-from datetime import UTC, datetime
+from tempfile import SpooledTemporaryFile
+from typing import IO, Any
 
 from airflow_provider_cca.core.partition import Partition, Scope
 from airflow_provider_cca.core.retry import Retry
-from airflow_provider_cca.core.timestamps import iso
+from airflow_provider_cca.core.timestamps import now_iso
+from airflow_provider_cca.landing.commit import Transaction, Wanted
 from airflow_provider_cca.landing.landed import Landed
 from airflow_provider_cca.landing.layout import folder_of, snapshot_name
 from airflow_provider_cca.landing.manifest import MANIFEST_NAME, LandedFile
-from airflow_provider_cca.landing.manifest_store import manifest_of
-from airflow_provider_cca.store.object_store import Store
+from airflow_provider_cca.landing.manifest_store import Folder, ManifestStore
+from airflow_provider_cca.store.object_store import READ_BYTES
+
+SPOOLED_BYTES = 4 * 1024 * 1024
+"""So much of the list is held in memory; what is longer is held on disk."""
+
+
+class Snapshot:
+    """The site list as it is now, held until it has landed: a source for a transaction.
+
+    The server says neither its size nor its MD5, so it is fetched before anything is known of it.
+    """
+
+    is_complete = True
+    suffix = ""
+
+    def __init__(
+        self, name: str, fetch: Callable[[], Generator[bytes]], retry: Retry, held: IO[bytes]
+    ) -> None:
+        self.name, self._fetch, self._retry, self._held = name, fetch, retry, held
+
+    def list_files(self, folder: Folder, is_intact: Callable[[LandedFile], bool]) -> list[Wanted]:
+        md5, size = self._retry.call(self._hold)
+        known = folder.manifest.files if folder.manifest else ()
+        # The same list again is no news, so it keeps the time of the first.
+        fetched_on = next((e.created_on for e in known if e.md5 == md5), None) or now_iso()
+        return [Wanted(self.name, self.name, self.name, md5, size, md5, fetched_on, None, None)]
+
+    def _hold(self) -> tuple[str, int]:
+        """Fetch the list; returns its MD5 and size."""
+        digest, size = hashlib.md5(usedforsecurity=False), 0
+        self._held.seek(0)
+        self._held.truncate()
+        with closing(self._fetch()) as chunks:
+            for chunk in chunks:
+                self._held.write(chunk)
+                digest.update(chunk)
+                size += len(chunk)
+        return digest.hexdigest(), size
+
+    def identify(self, entry: LandedFile) -> tuple[str, str]:
+        return entry.id, entry.md5
+
+    def chunks(self, wanted: Wanted) -> Generator[bytes]:
+        self._held.seek(0)
+        while chunk := self._held.read(READ_BYTES):
+            yield chunk
 
 
 def land_snapshot(
-    store: Store, scope: Scope, day: Partition, fetch: Callable[[], Generator[bytes]], retry: Retry
+    manifests: ManifestStore,
+    scope: Scope,
+    day: Partition,
+    fetch: Callable[[], Generator[bytes]],
+    written_by: Mapping[str, Any] | None = None,
 ) -> Landed:
-    """Land the site list of today, which has no listing to be compared with: its own `Total:N` vouches.
+    """Land the site list of today. A second one on the same day supersedes the first.
 
-    A second snapshot on the same day takes the place of the first. Of two that land at once the manifest
-    names the one that is there in the end.
+    :param fetch: Gives the list; raises TruncatedSnapshot unless it is complete.
     """
-    folder, name = folder_of(scope, day), snapshot_name(day.first)
-    store.sweep(folder, retry.call(lambda: store.sizes(folder)))
-
-    def transfer() -> LandedFile:
-        with store.writing(f"{folder}/{name}", 0) as target, closing(fetch()) as chunks:
-            size, digest = _summed(chunks, target.write)
-            target.publish()
-        return LandedFile(name, name, name, size, digest, iso(datetime.now(UTC)), None)
-
-    entry = retry.call(transfer)
-    with store.lock(folder):
-        entry = retry.call(lambda: _commit_snapshot(store, scope, day, entry))
-    return Landed(scope, day, f"{folder}/{MANIFEST_NAME}", 1, entry.size, 1)
-
-
-def _commit_snapshot(store: Store, scope: Scope, day: Partition, ours: LandedFile) -> LandedFile:
-    """Write the manifest of the snapshot that is there, ours or another task's, and give its entry.
-
-    Raises StoreError when another task writes it meanwhile: then it is to be looked at again.
-    """
-    folder = folder_of(scope, day)
-    objects = store.objects_below(folder).get(folder, {})
-    found, entry = objects.get(ours.key), ours
-    if found is None or (found.size, found.md5) != (ours.size, ours.md5):
-        size, digest = _summed(store.chunks(f"{folder}/{ours.key}"))
-        entry = replace(ours, size=size, md5=digest)
-    content = manifest_of(scope, day, [entry]).to_json()
-    store.replace(f"{folder}/{MANIFEST_NAME}", content, objects.get(MANIFEST_NAME))
-    return entry
-
-
-def _summed(
-    chunks: Iterable[bytes], write: Callable[[bytes], object] = lambda chunk: None
-) -> tuple[int, str]:
-    """Bytes and MD5 of what goes by."""
-    digest, size = hashlib.md5(usedforsecurity=False), 0
-    for chunk in chunks:
-        digest.update(chunk)
-        size += len(chunk)
-        write(chunk)
-    return size, digest.hexdigest()
+    path, name = folder_of(scope, day), snapshot_name(day.first)
+    with SpooledTemporaryFile(SPOOLED_BYTES, prefix="cca-") as held:
+        source = Snapshot(name, fetch, manifests.retry, held)
+        transaction = Transaction(manifests, path, {scope.report.partition_key: str(day)}, source, written_by)
+        manifest = transaction.run()
+    return Landed(
+        *(scope, day, f"{path}/{MANIFEST_NAME}", len(manifest.files), manifest.total_bytes),
+        *(transaction.fetched, transaction.written),
+    )

@@ -14,7 +14,6 @@ from airflow.sdk import BaseOperator, Context
 
 from airflow_provider_cca.assets import cca_landings
 from airflow_provider_cca.core.files import RemoteFile
-from airflow_provider_cca.core.partition import Partition, Scope
 from airflow_provider_cca.errors import CcaError
 from airflow_provider_cca.events import lineage, metrics
 from airflow_provider_cca.events.asset_events import announce, announce_each, facts_of
@@ -22,23 +21,28 @@ from airflow_provider_cca.extra_links import LandedFilesLink, ReportDocsLink
 from airflow_provider_cca.hooks import CcaHook
 from airflow_provider_cca.integration.arguments import CheckedArguments, check_destination
 from airflow_provider_cca.integration.destination import PUBLISHING_WORKERS, open_store
+from airflow_provider_cca.integration.requested_range import written_by
 from airflow_provider_cca.integration.task_failures import airflow_errors
 
 if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
 
     from airflow_provider_cca.api.client import CcaClient
+    from airflow_provider_cca.core.files import RemoteFile
     from airflow_provider_cca.events.outbox import Unannounced
     from airflow_provider_cca.landing.landed import Landed
+    from airflow_provider_cca.landing.lander import Lander, ListAgain, Place
+    from airflow_provider_cca.landing.manifest_store import Folder, Verify
     from airflow_provider_cca.landing.progress import Amount
     from airflow_provider_cca.store.object_store import Store
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from airflow_provider_cca.api.client import CcaClient
+    from airflow_provider_cca.core.files import RemoteFile
     from airflow_provider_cca.landing.landed import Landed
-    from airflow_provider_cca.operators.extract import CcaExtractOperator as CcaExtractOperator
-    from airflow_provider_cca.operators.reconcile import CcaReconcileOperator as CcaReconcileOperator
+    from airflow_provider_cca.landing.lander import Lander, ListAgain, Place
+    from airflow_provider_cca.landing.manifest_store import Folder, Verify
 
 
 log = logging.getLogger(__name__)
@@ -117,28 +121,29 @@ class CcaLandingOperator(CcaOperator):
         self.opened = open_store(self.destination)
         return self.opened
 
+    def lander(self, client: CcaClient, context: Context, verify: Verify | None = None) -> Lander:
+        """What lands files into the destination, as many at a time as the connection allows."""
+        from airflow_provider_cca.landing.lander import Lander
+        from airflow_provider_cca.landing.manifest_store import ManifestStore, Verify
+
+        manifests = ManifestStore(self.store(), client.session.retry, verify or Verify.CHANGED)
+        workers = client.config.max_connections + PUBLISHING_WORKERS
+        return Lander(manifests, client.download, workers, written_by=written_by(context))
+
     def land(
         self,
         client: CcaClient,
-        partitions: Mapping[tuple[Scope, Partition], list[RemoteFile]],
-        strays: Mapping[tuple[Scope, Partition], list[RemoteFile]] | None = None,
-        *,
-        whole: bool = True,
+        lander: Lander,
+        partitions: Mapping[Place, Sequence[RemoteFile]],
+        list_again: ListAgain | None,
+        folders: Mapping[Place, Folder | CcaError] | None = None,
     ) -> list[Landed]:
-        """Land these files, as many at a time as the connection allows.
-
-        :param strays: Files of partitions that nobody asked for, and that get no manifest by them.
-        :param whole: Whether the files of each partition are all that are listed of it.
-        """
-        from airflow_provider_cca.landing.lander import Landing
-
-        workers = client.config.max_connections + PUBLISHING_WORKERS
-        landing = Landing(self.store(), client.download, client.session.retry, workers)
+        """Land these files, and let metrics and lineage know; arguments as for `Lander.land`."""
         self._began = time.monotonic()
         try:
-            return landing.land(partitions, strays, whole=whole)
+            return lander.land(partitions, list_again, folders)
         finally:
-            self._tell(client, landing.landed, landing.progress.downloaded)
+            self._tell(client, lander.landed, lander.progress.downloaded)
 
     def _tell(
         self,
@@ -162,6 +167,8 @@ class CcaLandingOperator(CcaOperator):
 
         seconds = time.monotonic() - self._began
         amounts = list(downloaded.values())
+        if not landed and not amounts:
+            return
         size = sum(one.bytes for one in amounts)
         log.info(
             "Landed in %s: %s with %s, %s; downloaded %s, %s in %.1f s (%.1f MB/s)",

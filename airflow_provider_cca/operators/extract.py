@@ -1,9 +1,9 @@
-"""Unpack what landed: from the zip files of a partition to objects that engines read."""
+"""Extract what landed: from the zip files of a partition to objects that engines read."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
@@ -25,12 +25,12 @@ from airflow_provider_cca.integration.arguments import (
     is_open,
 )
 from airflow_provider_cca.integration.destination import open_store
-from airflow_provider_cca.integration.requested_range import partitions_of_run
+from airflow_provider_cca.integration.requested_range import partitions_of_run, written_by
 from airflow_provider_cca.integration.task_failures import airflow_errors
 from airflow_provider_cca.reports import REPORTS
 
 if TYPE_CHECKING:
-    from airflow_provider_cca.extract.extractor import Unpacked
+    from airflow_provider_cca.extract.extractor import Extracted
 
 ZIPS = REPORTS["cdr_compressed"]
 
@@ -40,7 +40,7 @@ _MANIFEST = re.compile(
 
 
 class CcaExtractOperator(CheckedArguments, BaseOperator):
-    """Unpack the compressed call detail records that landed, each member to a gzip-compressed object.
+    """Extract the compressed call detail records that landed, each member to a gzip-compressed object.
 
     The members of `{source}/cdr_compressed/creation_date=…` go to
     `{destination}/cdr_csv/creation_date=…/{member}.gz`, and a manifest beside them names them all. A zip is
@@ -99,7 +99,7 @@ class CcaExtractOperator(CheckedArguments, BaseOperator):
         try:
             with airflow_errors(self):
                 partitions = self._asked(context)
-                return self._summary(partitions, self._unpack(partitions))
+                return self._summary(partitions, self._extract(partitions, written_by(context)))
         finally:
             self._closed = None
 
@@ -107,14 +107,16 @@ class CcaExtractOperator(CheckedArguments, BaseOperator):
         if self._closed:
             self._closed.set()
 
-    def _unpack(self, partitions: Sequence[tuple[str, Partition]]) -> list[Unpacked]:
+    def _extract(
+        self, partitions: Sequence[tuple[str, Partition]], by: Mapping[str, Any] | None
+    ) -> list[Extracted]:
         from airflow_provider_cca.core.retry import Retry
-        from airflow_provider_cca.extract.extractor import Unpacking
+        from airflow_provider_cca.extract.extractor import Extractor
 
         target = open_store(self.destination)
         sources = {root: open_store(root, "source") for root in dict.fromkeys(root for root, _ in partitions)}
-        unpacking = Unpacking(target, Limits(*self._limits), Retry(self._closed or Event()))
-        return unpacking.unpack([(sources[root], partition) for root, partition in partitions])
+        extractor = Extractor(target, Limits(*self._limits), Retry(self._closed or Event()), by)
+        return extractor.extract([(sources[root], partition) for root, partition in partitions])
 
     def _asked(self, context: Context) -> list[tuple[str, Partition]]:
         """The partitions, each with the root below which it landed."""
@@ -134,18 +136,18 @@ class CcaExtractOperator(CheckedArguments, BaseOperator):
         return sorted(named, key=lambda each: each[1])
 
     def _summary(
-        self, asked: Sequence[tuple[str, Partition]], unpacked: Sequence[Unpacked]
+        self, asked: Sequence[tuple[str, Partition]], extracted: Sequence[Extracted]
     ) -> dict[str, Any]:
         counts = {
-            "members": sum(one.members for one in unpacked),
-            "bytes": sum(one.bytes for one in unpacked),
-            "written": sum(one.written for one in unpacked),
+            "members": sum(one.members for one in extracted),
+            "bytes": sum(one.bytes for one in extracted),
+            "written": sum(one.written for one in extracted),
         }
         first, last = str(asked[0][1]), str(asked[-1][1])
         if len(asked) == 1:
-            manifest = f"{str(self.destination).rstrip('/')}/{unpacked[0].manifest}"
+            manifest = f"{str(self.destination).rstrip('/')}/{extracted[0].manifest}"
             return {"partition": first, **counts, "manifest": manifest}
-        return {"partition": first, "partition_end": last, "partitions": len(unpacked), **counts}
+        return {"partition": first, "partition_end": last, "partitions": len(extracted), **counts}
 
 
 def _of_manifest(url: str) -> tuple[str, Partition]:

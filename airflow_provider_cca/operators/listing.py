@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Context
 
-from airflow_provider_cca.core.files import by_partition
+from airflow_provider_cca.core.listings import Window
 from airflow_provider_cca.core.partition import Scope
 from airflow_provider_cca.integration.arguments import check_arguments, site_name
 from airflow_provider_cca.integration.requested_range import partitions_of_run
@@ -15,8 +16,8 @@ from airflow_provider_cca.operators.cca_operator import CcaOperator
 from airflow_provider_cca.reports import report_named
 
 if TYPE_CHECKING:
-    from airflow_provider_cca.operators.extract import CcaExtractOperator as CcaExtractOperator
-    from airflow_provider_cca.operators.reconcile import CcaReconcileOperator as CcaReconcileOperator
+    from airflow_provider_cca.api.client import CcaClient
+    from airflow_provider_cca.core.files import RemoteFile
 
 
 class CcaListSitesOperator(CcaOperator):
@@ -71,11 +72,26 @@ class CcaListFilesOperator(CcaOperator):
             scope = Scope(report_named(self.report), site_name(self.site), self.level or None)
             if self.by == "new":
                 check_arguments(report=self.report, by=self.by, site=scope.site, partition=self.partition)
-                return [file.as_dict() for file in client.files(scope, by=self.by)]
+                files = client.files(scope, by=self.by)
+                if not files:
+                    client.confirm_site(scope)
+                return [file.as_dict() for file in files]
             asked = partitions_of_run(context, scope.report, self.partition, self.partition_end)
+            asked.check_retention()
             if self.by == "creation":
-                asked.check_retention()
+                groups = self._listed(client, Window(scope, asked.first, asked.last))
+                if not any(groups) and asked.last.fading(datetime.now(UTC)):
+                    asked.refuse_gone()
+                return [file.as_dict() for group in groups for file in group]
             files = client.files(scope, asked.first, asked.last, self.by)
-            if self.by == "creation":
-                asked.may_be_empty(scope, asked.first, by_partition(files))
+            if not files:
+                client.confirm_empty(scope, asked.last)
             return [file.as_dict() for file in files]
+
+    @staticmethod
+    def _listed(client: CcaClient, window: Window) -> Iterable[Sequence[RemoteFile]]:
+        """Return the files of each partition, the oldest first; raise the error of one that has none."""
+        found = client.list_range(window)
+        for error in found.failures.values():
+            raise error
+        return [found.files[partition] for partition in window.partitions]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Context
@@ -22,7 +23,6 @@ from airflow_provider_cca.errors import (
     Unauthorized,
 )
 from airflow_provider_cca.integration.arguments import is_open, site_names
-from airflow_provider_cca.integration.destination import PUBLISHING_WORKERS
 from airflow_provider_cca.integration.requested_range import run_type
 from airflow_provider_cca.operators.cca_operator import CcaLandingOperator
 from airflow_provider_cca.reports import LEVELS, RETENTION_DAYS, Report, report_named
@@ -33,14 +33,21 @@ if TYPE_CHECKING:
     from airflow_provider_cca.core.retry import Retry
     from airflow_provider_cca.coverage.document import Snapshot
     from airflow_provider_cca.coverage.state import Coverage
-    from airflow_provider_cca.reconcile.reconciler import Healing
-    from airflow_provider_cca.store.object_meta import StoredObject
+    from airflow_provider_cca.reconcile.reconciler import Reconciler
+    from airflow_provider_cca.store.object_meta import ObjectMeta
     from airflow_provider_cca.store.object_store import Store
 
 log = logging.getLogger(__name__)
 
 VERIFY = ("size", "changed", "content")
 MOST_NAMED = 100
+
+MANY_SCOPES = 20
+"""Where dates have to be listed one by one, more sites than these are not asked for all of them in a run."""
+
+NEWEST_DATES = 14
+ROTATION_DAYS = 14
+"""Of such sites the newest dates are listed in each run, and each older one in one run of so many days."""
 _SITES = "the sites of {0.name}"
 """What could not be listed when no site is known."""
 
@@ -117,18 +124,18 @@ class CcaReconcileOperator(CcaLandingOperator):
                     "a reconciliation cannot be backfilled: each run is about the days before today, whatever"
                     " its date; trigger the DAG once, or backfill the DAGs that land"
                 )
-            store, dry_run = self.store(), _flag("dry_run", self.only_look)
-            healing = self._healing(client, store)
-            healing.look(self._windows(client, healing))
-            failed = None if dry_run else self._heal(client, healing)
-            _say(healing, str(self.destination), dry_run=dry_run)
-            snapshot, unwritten = self._write_snapshot(store, healing)
+            dry_run = _flag("dry_run", self.only_look)
+            reconciler = self._reconciler(client, context)
+            reconciler.compare(self._windows(client, reconciler))
+            failed = None if dry_run else self._land_missing(client, reconciler)
+            _say(reconciler, str(self.destination), dry_run=dry_run)
+            snapshot, unwritten = self._write_snapshot(reconciler)
             if not dry_run:
-                self._raise_alarm(healing, snapshot, failed or unwritten)
-            _raise_failures(healing, failed or unwritten)
+                self._raise_alarm(reconciler, snapshot, failed or unwritten)
+            _raise_failures(reconciler, failed or unwritten)
         if not dry_run:
-            self.announce_each(context, healing.landing.landed if healing.landing else [])
-        return {**counts(healing), "snapshot": self.url(SNAPSHOT_NAME)}
+            self.announce_each(context, reconciler.lander.landed)
+        return {**counts(reconciler), "snapshot": self.url(SNAPSHOT_NAME)}
 
     def _check(self) -> None:
         """Raise InvalidArgument when a value cannot be right; templates are left for the run."""
@@ -151,36 +158,36 @@ class CcaReconcileOperator(CcaLandingOperator):
         """A template of nothing renders as a text."""
         return self.alarm_days is not None and str(self.alarm_days) not in {"", "None"}
 
-    def _healing(self, client: CcaClient, store: Store) -> Healing:
+    def _reconciler(self, client: CcaClient, context: Context) -> Reconciler:
         from airflow_provider_cca.landing.layout import folder_of
-        from airflow_provider_cca.reconcile.inventory import Inventory, Verify
-        from airflow_provider_cca.reconcile.reconciler import Healing
+        from airflow_provider_cca.landing.manifest_store import Verify
+        from airflow_provider_cca.reconcile.inventory import Inventory
+        from airflow_provider_cca.reconcile.reconciler import Reconciler
 
-        retry, workers = client.session.retry, client.config.max_connections + PUBLISHING_WORKERS
-        before = _snapshot_before(store, retry)
+        lander = self.lander(client, context, Verify(self.verify))
+        before = _snapshot_before(lander.manifests.store, lander.manifests.retry)
         # A change that one run finds and cannot put right must not pass for whole in the next, which may look
         # less hard.
         doubted = {folder_of(*place) for place, gap in before.gaps.items() if gap.missing}
-        inventory = Inventory(store, retry, Verify(self.verify), doubted)
-        return Healing(inventory, client.list_range, client.download, retry, workers, before)
+        return Reconciler(Inventory(lander.manifests, doubted), client.list_ranges, lander, before)
 
-    def _heal(self, client: CcaClient, healing: Healing) -> CcaError | None:
+    def _land_missing(self, client: CcaClient, reconciler: Reconciler) -> CcaError | None:
         """Land; what failed for some of the files, when all the others have landed."""
         try:
-            healing.heal()
+            reconciler.land_missing(client.list_partition)
         except Closed:
             raise
         except CcaError as error:
             return error
         finally:
-            if healing.landing:
-                self._tell(client, healing.landing.landed, healing.landing.progress.downloaded)
+            if reconciler.lander.landed or reconciler.lander.failed:
+                self._tell(client, reconciler.lander.landed, reconciler.lander.progress.downloaded)
         return None
 
-    def _windows(self, client: CcaClient, healing: Healing) -> list[Window]:
+    def _windows(self, client: CcaClient, reconciler: Reconciler) -> list[Window]:
         from airflow_provider_cca.core.listings import Window
 
-        today = healing.now.date()
+        today = reconciler.now.date()
         first = today - timedelta(days=_number("lookback_days", self.lookback_days, 1, RETENTION_DAYS))
         windows = []
         for report in _reports(self.report):
@@ -190,9 +197,18 @@ class CcaReconcileOperator(CcaLandingOperator):
             except (Unauthorized, InvalidConnection, Closed):
                 raise
             except CcaError as error:
-                healing.failures[_SITES.format(report)] = error
+                reconciler.failures[_SITES.format(report)] = error
                 continue
-            windows += [Window(one, Partition.of(first, grain), Partition.of(today, grain)) for one in scopes]
+            whole = [Window(one, Partition.of(first, grain), Partition.of(today, grain)) for one in scopes]
+            if len(scopes) > MANY_SCOPES and not client.can_part_ranges(whole[:MANY_SCOPES]):
+                later = frozenset(_dates_of_later_runs(whole[0], today))
+                log.warning(
+                    "Ranges of %s cannot be parted by createdOn, so each date costs a request a site: this "
+                    "run lists the newest %d, and of the others one in %d",
+                    *(report.name, NEWEST_DATES, ROTATION_DAYS),
+                )
+                whole = [replace(window, left_out=later) for window in whole]
+            windows += whole
         return windows
 
     def _scopes(self, client: CcaClient, report: Report) -> Iterator[Scope]:
@@ -203,47 +219,48 @@ class CcaReconcileOperator(CcaLandingOperator):
             return (Scope(report, level=level) for level in ([self.level] if self.level else LEVELS))
         return iter([Scope(report)])
 
-    def _write_snapshot(self, store: Store, healing: Healing) -> tuple[Snapshot, CcaError | None]:
+    def _write_snapshot(self, reconciler: Reconciler) -> tuple[Snapshot, CcaError | None]:
         """Write what was found over what is there by now: another run may have written since we began.
 
         Returns what is known, and why it could not be written, after all has been landed.
         """
-        back = healing.came_back()  # before the lock, for which others wait
+        store, back = reconciler.lander.manifests.store, reconciler.came_back()
         try:
-            with store.lock(""):
-                return healing.retry.call(lambda: self._merge_snapshot(store, healing, back)), None
+            return reconciler.retry.call(lambda: self._merge_snapshot(store, reconciler, back)), None
         except (DestinationUnusable, StoreError) as error:
             log.warning("The coverage is left as it was: %s", error)
-            return self._merged(healing, healing.before), error
+            return self._merged(reconciler, reconciler.before), error
 
-    def _merge_snapshot(self, store: Store, healing: Healing, back: Sequence[Coverage]) -> Snapshot:
+    def _merge_snapshot(self, store: Store, reconciler: Reconciler, back: Sequence[Coverage]) -> Snapshot:
         """Raises StoreError when another run writes it meanwhile: then it is to be merged again."""
         from airflow_provider_cca.coverage.document import SNAPSHOT_NAME
 
         before, stored = _stored_snapshot(store)
-        snapshot = self._merged(healing, healing.without(back, before))
-        store.replace(SNAPSHOT_NAME, snapshot.to_json(datetime.now(UTC), str(self.destination)), stored)
+        snapshot = self._merged(reconciler, reconciler.without(back, before))
+        store.put_if_unchanged(
+            SNAPSHOT_NAME, snapshot.to_json(datetime.now(UTC), str(self.destination)), stored
+        )
         return snapshot
 
-    def _merged(self, healing: Healing, before: Snapshot) -> Snapshot:
+    def _merged(self, reconciler: Reconciler, before: Snapshot) -> Snapshot:
         from airflow_provider_cca.coverage.document import Snapshot
 
-        found, today = Snapshot.of(healing.coverages.values()), healing.now.date()
-        merged = found.over(before, healing.coverages.keys(), today, all_sites=not self.site)
+        found, today = Snapshot.of(reconciler.coverages.values()), reconciler.now.date()
+        merged = found.over(before, reconciler.coverages.keys(), today, all_sites=not self.site)
         first = today - timedelta(days=_number("lookback_days", self.lookback_days, 1, RETENTION_DAYS))
         for report in _reports(self.report):
-            if _SITES.format(report) in healing.failures:
+            if _SITES.format(report) in reconciler.failures:
                 days = Partition.of(first, report.grain).until(Partition.of(today, report.grain))
                 merged = merged.unknown(Scope(report), days)
         return merged
 
-    def _raise_alarm(self, healing: Healing, snapshot: Snapshot, failed: CcaError | None) -> None:
+    def _raise_alarm(self, reconciler: Reconciler, snapshot: Snapshot, failed: CcaError | None) -> None:
         """About the gaps of our reports, also those that an earlier run saw outside our window."""
         from airflow_provider_cca.coverage.document import gap_dict, gaps_within
 
         if not self._wants_alarm():
             return
-        days, today = _number("alarm_days", self.alarm_days, 0, RETENTION_DAYS), healing.now.date()
+        days, today = _number("alarm_days", self.alarm_days, 0, RETENTION_DAYS), reconciler.now.date()
         back, reports = _number("lookback_days", self.lookback_days, 1, RETENTION_DAYS), _reports(self.report)
         if back < RETENTION_DAYS - days:
             log.warning(
@@ -256,7 +273,7 @@ class CcaReconcileOperator(CcaLandingOperator):
         )
         if not gaps:
             return
-        errors = [*healing.failures.values(), *([failed] if failed else [])]
+        errors = [*reconciler.failures.values(), *([failed] if failed else [])]
         named = "; ".join(
             f"{gap.scope} {gap.partition} ({gap.missing} files, {gap.days_left(today)} days left)"
             for gap in gaps[:3]
@@ -270,13 +287,13 @@ class CcaReconcileOperator(CcaLandingOperator):
         ) from (errors[0] if errors else None)
 
 
-def _say(healing: Healing, destination: str, *, dry_run: bool) -> None:
+def _say(reconciler: Reconciler, destination: str, *, dry_run: bool) -> None:
     """Log what was found and done, in one line; what a dry run would fetch at WARNING."""
     from airflow_provider_cca.coverage.state import State
     from airflow_provider_cca.landing.progress import counted, in_units
     from airflow_provider_cca.reconcile.reconciler import counts
 
-    done, found = counts(healing), list(healing.coverages.values())
+    done, found = counts(reconciler), list(reconciler.coverages.values())
     gaps = [one for one in found if one.missing]
     files = sum(one.missing for one in gaps)
     size = sum(one.bytes - one.landed_bytes - sum(size for _, size in one.lost_files) for one in gaps)
@@ -292,24 +309,31 @@ def _say(healing: Healing, destination: str, *, dry_run: bool) -> None:
         log.warning("Missing, and left so by this dry run: %s. A landing would fetch them", missing)
     elif gaps:
         log.warning("Still missing: %s", missing)
-    elif not healing.failures:
+    elif not reconciler.failures:
         log.info("Nothing is missing that the server still has")
 
 
-def _raise_failures(healing: Healing, failed: CcaError | None) -> None:
+def _dates_of_later_runs(window: Window, today: date) -> Iterator[Partition]:
+    """Yield the partitions that this day's run leaves to those of the next days."""
+    for age, partition in enumerate(reversed(window.partitions)):
+        if age >= NEWEST_DATES and (partition.first - today).days % ROTATION_DAYS:
+            yield partition
+
+
+def _raise_failures(reconciler: Reconciler, failed: CcaError | None) -> None:
     """Raise what could not be listed or landed, if there is any."""
-    if not healing.failures:
+    if not reconciler.failures:
         if failed:
             raise failed
         return
-    names, error = list(healing.failures), next(iter(healing.failures.values()))
+    names, error = list(reconciler.failures), next(iter(reconciler.failures.values()))
     named = f"{', '.join(names[:20])}{', …' if len(names) > 20 else ''}"
     raise PartlyLanded(
         f"{len(names)} could not be listed ({named}), all else was. The first: {error}"
         f"{f'. {failed}' if failed else ''}",
-        failures={name: one.as_dict() for name, one in healing.failures.items()}
+        failures={name: one.as_dict() for name, one in reconciler.failures.items()}
         | dict(getattr(failed, "failures", {})),
-        retryable=any(one.retryable for one in (*healing.failures.values(), *filter(None, [failed]))),
+        retryable=any(one.retryable for one in (*reconciler.failures.values(), *filter(None, [failed]))),
     ) from error
 
 
@@ -324,14 +348,14 @@ def _snapshot_before(store: Store, retry: Retry) -> Snapshot:
         return Snapshot()
 
 
-def _stored_snapshot(store: Store) -> tuple[Snapshot, StoredObject | None]:
+def _stored_snapshot(store: Store) -> tuple[Snapshot, ObjectMeta | None]:
     """What the last run left, and the object that it is in, if there is any.
 
     Raises DestinationUnusable when a newer version has written it: it may hold what this one cannot keep.
     """
     from airflow_provider_cca.coverage.document import SNAPSHOT_NAME, NewerVersion, Snapshot
 
-    found = store.present(SNAPSHOT_NAME)
+    found = store.get(SNAPSHOT_NAME)
     if found is None:
         return Snapshot(), None
     content, stored = found

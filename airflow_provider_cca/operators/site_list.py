@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from airflow.sdk import Context
 
 from airflow_provider_cca.core.partition import Partition, Scope
 from airflow_provider_cca.integration.arguments import check_arguments
-from airflow_provider_cca.integration.requested_range import partitions_of_run, run_type
+from airflow_provider_cca.integration.requested_range import partitions_of_run, run_type, written_by
 from airflow_provider_cca.operators.cca_operator import CcaLandingOperator, summary
 from airflow_provider_cca.reports import REPORTS
-
-if TYPE_CHECKING:
-    from airflow_provider_cca.operators.extract import CcaExtractOperator as CcaExtractOperator
-    from airflow_provider_cca.operators.reconcile import CcaReconcileOperator as CcaReconcileOperator
 
 
 class CcaSiteListToObjectStorageOperator(CcaLandingOperator):
@@ -39,6 +35,7 @@ class CcaSiteListToObjectStorageOperator(CcaLandingOperator):
         self.snapshot_date = snapshot_date
 
     def execute(self, context: Context) -> dict[str, Any]:
+        from airflow_provider_cca.landing.manifest_store import ManifestStore
         from airflow_provider_cca.landing.progress import Amount
         from airflow_provider_cca.landing.site_list import land_snapshot
 
@@ -46,7 +43,13 @@ class CcaSiteListToObjectStorageOperator(CcaLandingOperator):
             report = REPORTS["site_list"]
             today = Partition.of(datetime.now(UTC), report.grain)
             self._refuse_other_days(context, today)
-            landed = land_snapshot(self.store(), Scope(report), today, client.site_list, client.session.retry)
+            landed = land_snapshot(
+                ManifestStore(self.store(), client.session.retry),
+                Scope(report),
+                today,
+                client.site_list,
+                written_by(context),
+            )
             self._tell(client, [landed], {(report.name, None): Amount(landed.downloaded, landed.bytes)})
         self.announce(context, [landed])
         facts = {"report": report.name, "partition": str(today), **summary([landed])}

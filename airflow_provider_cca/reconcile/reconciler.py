@@ -7,24 +7,29 @@ the store for each report; a landing then concerns what is not whole alone.
 from __future__ import annotations
 
 import logging
-from collections import Counter, deque
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence, Set
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence, Set
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from threading import Event
 
-from airflow_provider_cca.core.failures import FATAL_FOR_ALL
 from airflow_provider_cca.core.files import RemoteFile
-from airflow_provider_cca.core.listings import Listed, ListRange, Window
+from airflow_provider_cca.core.listings import Listed, ListRanges, Window
 from airflow_provider_cca.core.partition import Partition, Scope
-from airflow_provider_cca.core.retry import Retry
-from airflow_provider_cca.coverage.comparison import Comparison
+from airflow_provider_cca.coverage.comparison import Comparison, Held
 from airflow_provider_cca.coverage.document import Place, Snapshot, calendar_of
 from airflow_provider_cca.coverage.state import Coverage, State
-from airflow_provider_cca.errors import AttemptsExhausted, CcaError, Closed, FileExpired, StoreError
-from airflow_provider_cca.landing.lander import Fetch, Landing
+from airflow_provider_cca.errors import (
+    AttemptsExhausted,
+    CcaError,
+    Closed,
+    FileExpired,
+    NotYetListed,
+    StoreError,
+)
+from airflow_provider_cca.landing.lander import Lander, ListAgain
 from airflow_provider_cca.landing.layout import folder_of
 from airflow_provider_cca.reconcile.inventory import Inventory
 from airflow_provider_cca.reports import MAX_DOWNLOAD_ATTEMPTS
@@ -32,66 +37,66 @@ from airflow_provider_cca.reports import MAX_DOWNLOAD_ATTEMPTS
 log = logging.getLogger(__name__)
 
 
-NEVER_AGAIN = {AttemptsExhausted.__name__, FileExpired.__name__}
+PERMANENTLY_REFUSED = (AttemptsExhausted, FileExpired)
 
 
-class Healing:
-    """One look at a store, and what it takes to make it whole.
+class Reconciler:
+    """One comparison of a server with a store, and what it takes to make the store complete.
 
-    :param list_range: Lists the files of a scope on the server.
-    :param fetch: Gives the body of a file.
-    :param before: What an earlier look found.
+    :param list_ranges: Lists the files of scopes on the server, side by side.
+    :param lander: Lands what is missing.
+    :param before: What an earlier run found.
     """
 
     def __init__(
         self,
         inventory: Inventory,
-        list_range: ListRange,
-        fetch: Fetch,
-        retry: Retry,
-        workers: int,
+        list_ranges: ListRanges,
+        lander: Lander,
         before: Snapshot,
     ) -> None:
-        self.inventory, self.list_range, self.retry, self.workers = inventory, list_range, retry, workers
+        self.inventory, self.list_ranges, self.lander = inventory, list_ranges, lander
+        self.retry, self.workers = lander.manifests.retry, lander.workers
         self.before = before
         self.now = datetime.now(UTC)
         self.coverages: dict[Place, Coverage] = {}
         self.complete = 0
-        """Partitions that had landed before anything was healed."""
+        """Partitions that had landed before anything was landed."""
         self.failures: dict[str, CcaError] = {}
         """What could not be listed, and why."""
-        self.landing: Landing | None = None
-        """What landed it, if anything had to be landed."""
-        self._fetch, self._fetched = fetch, set[RemoteFile]()
         self._open: dict[Place, Comparison] = {}
-        self._strays: dict[Place, Comparison] = {}
-        self._spoilt: Set[str] = frozenset()
+        self._held: dict[Scope, list[Held]] = {}
 
-    def look(self, windows: Sequence[Window]) -> None:
+    def compare(self, windows: Sequence[Window]) -> None:
         """Compare; raises what would fail for every scope alike."""
-        asking = ThreadPoolExecutor(self.workers, thread_name_prefix="cca-listing")
         reading = ThreadPoolExecutor(self.workers, thread_name_prefix="cca-inventory")
         try:
-            unseen = self._look_at_store(windows)
+            unseen = self._list_store(windows)
             for window in windows:
                 if error := unseen.get(window.scope.report.name):
-                    self._compare(window, Listed({}, dict.fromkeys(window.partitions, error)), reading)
+                    self._held[window.scope] = [Held(error=error)] * len(window.partitions)
+                    self._compare(window, Listed({}, dict.fromkeys(window.partitions, error)))
             seen = [window for window in windows if window.scope.report.name not in unseen]
-            for window, answer in self._answers(seen, asking):
-                self._compare(window, self._taken(window, answer), reading)
+            for window, found in self.list_ranges(self._looked(seen, reading)):
+                self._keep_failures(window.scope, found)
+                self._compare(window, found)
         finally:
-            for pool in (asking, reading):
-                pool.shutdown(wait=False, cancel_futures=True)
+            reading.shutdown(wait=False, cancel_futures=True)
         self.complete = sum(one.state is State.LANDED for one in self.coverages.values())
-        if strays := [f"{scope} {partition}" for scope, partition in self._strays]:
-            log.warning("Listed, but of dates that were not looked at: %s", ", ".join(strays[:20]))
 
-    def _look_at_store(self, windows: Iterable[Window]) -> dict[str, CcaError]:
+    def _looked(self, windows: Iterable[Window], pool: Executor) -> Iterator[Window]:
+        """Look at the folders of each window before it is listed (docs/protocol.md, rule 6)."""
+        for window in windows:
+            folders = [folder_of(window.scope, partition) for partition in window.partitions]
+            self._held[window.scope] = [*pool.map(self.inventory.held, folders)]
+            yield window
+
+    def _list_store(self, windows: Iterable[Window]) -> dict[str, CcaError]:
         """What of it could not be listed, by report."""
         unseen: dict[str, CcaError] = {}
         for report in dict.fromkeys(window.scope.report.name for window in windows):
             try:
-                self.inventory.look(report)
+                self.inventory.list_below(report)
             except Closed:
                 raise
             except CcaError as error:
@@ -99,45 +104,43 @@ class Healing:
                 unseen[report] = self.failures[f"{report} in the store"] = error
         return unseen
 
-    def heal(self) -> None:
-        """Land what is missing or different, nearest deadline first, and look at it again.
-
-        Files of dates outside the window land as well, but nothing is said of these dates: all that is known
-        of them is that a listing of others has named some of their files.
+    def land_missing(self, list_again: ListAgain) -> None:
+        """Land what is missing or different, nearest deadline first, and compare it again.
 
         Raises PartlyLanded and others as a landing does, when all that could be landed has been.
+
+        :param list_again: Lists one partition, after a conflict with another task.
         """
         wanted = [one for one in self._open.values() if one.needs_landing()]
         wanted.sort(key=lambda one: self._urgency(one.scope, one.partition))
-        if not wanted and not self._strays:
+        if not wanted:
             return
+        refused: Set[str] = frozenset()
         try:
-            self.landing = Landing(self.inventory.store, self._counted, self.retry, self.workers)
-            files = {(one.scope, one.partition): one.to_land for one in wanted}
-            strays = {place: one.to_land for place, one in self._strays.items()}
-            changed = {one.folder: one.broken() for one in (*wanted, *self._strays.values())}
-            self.landing.land(files, strays, changed)
+            places = [(one.scope, one.partition) for one in wanted]
+            self.lander.land(
+                {place: one.to_land for place, one in zip(places, wanted, strict=True)},
+                list_again,
+                {place: one.held.folder for place, one in zip(places, wanted, strict=True)},
+            )
         except Closed:
             raise
-        except CcaError as error:
-            self._spoilt = {key.rpartition("/")[0] for key in getattr(error, "failures", {})}
-            self._look_again(wanted, _refused(error))
+        except CcaError:
+            refused = {
+                id_ for id_, error in self.lander.failed.items() if isinstance(error, PERMANENTLY_REFUSED)
+            }
             raise
-        self._look_again(wanted)
+        finally:
+            if not self.retry.closed.is_set():
+                self._compare_again(wanted, refused)
 
     @property
     def downloaded(self) -> int:
         """Files that had to be fetched and have landed."""
-        places = {(file.scope, file.partition) for file in self._fetched}
-        failed = {place for place in places if self._failed(place)}
-        return sum((file.scope, file.partition) not in failed for file in self._fetched)
-
-    def _failed(self, place: Place) -> bool:
-        found = self.coverages.get(place)
-        return bool(found.missing) if found else folder_of(*place) in self._spoilt
+        return sum(one.downloaded for one in self.lander.landed)
 
     def came_back(self) -> list[Coverage]:
-        """Gaps outside of this look that the store has no more.
+        """Gaps outside of this run's windows that the store has no more.
 
         Another task has landed their files meanwhile, or somebody has put them back with their manifests.
         None of the rest when the store fails: they stay known, and can wait.
@@ -145,69 +148,60 @@ class Healing:
         gaps = [gap for place, gap in self.before.gaps.items() if place not in self.coverages]
         down = Event()
 
-        def is_whole(gap: Coverage) -> bool:
+        def is_closed(gap: Coverage) -> bool:
             if down.is_set():
                 return False
             held = self.inventory.held(folder_of(gap.scope, gap.partition))
             if isinstance(held.error, StoreError):
                 down.set()
-            whole = [(entry.id, entry.size) for entry in held.files if entry.key in held.whole]
-            return gap.aged(self.now.date()).is_closed_by(whole)
+            return gap.aged(self.now.date()).is_closed_by(
+                {entry.id for entry in held.files if entry.key in held.whole}
+            )
 
         with ThreadPoolExecutor(self.workers, thread_name_prefix="cca-inventory") as pool:
-            return [gap for gap, whole in zip(gaps, pool.map(is_whole, gaps), strict=True) if whole]
+            return [gap for gap, closed in zip(gaps, pool.map(is_closed, gaps), strict=True) if closed]
 
     def without(self, back: Iterable[Coverage], before: Snapshot) -> Snapshot:
         """What was known, without gaps that came back, unless another run has found otherwise meanwhile."""
         whole = [
-            replace(gap, state=State.LANDED, landed=gap.files, lost=0, landed_bytes=gap.bytes, lost_files=())
+            replace(
+                gap,
+                state=State.LANDED,
+                landed=gap.files,
+                lost=0,
+                landed_bytes=gap.bytes,
+                missing_files=(),
+                lost_files=(),
+            )
             for gap in back
             if before.gaps.get((gap.scope, gap.partition)) == gap
         ]
         places = {(one.scope, one.partition) for one in whole}
         return Snapshot.of(whole).over(before, places, self.now.date(), all_sites=False)
 
-    def _answers(self, windows: Iterable[Window], pool: Executor) -> Iterator[tuple[Window, Future[Listed]]]:
-        """In their order, and only a few asked ahead: no year of all sites is held at once."""
-        ahead: deque[tuple[Window, Future[Listed]]] = deque()
-        for window in windows:
-            ahead.append((window, pool.submit(self.list_range, window)))
-            if len(ahead) > self.workers:
-                yield ahead.popleft()
-        yield from ahead
+    def _keep_failures(self, scope: Scope, found: Listed) -> None:
+        """Keep what failed for the end; that files of a young date may still come is no failure."""
+        if found.error and not isinstance(found.error, NotYetListed):
+            self.failures[str(scope)] = found.error
+            return
+        self.failures |= {
+            f"{scope} {partition}": error
+            for partition, error in found.failures.items()
+            if not isinstance(error, NotYetListed)
+        }
 
-    def _taken(self, window: Window, answer: Future[Listed]) -> Listed:
-        try:
-            found = answer.result()
-        except FATAL_FOR_ALL:
-            raise
-        except CcaError as error:
-            log.warning("%s", error)
-            self.failures[str(window.scope)] = error
-            return Listed({}, dict.fromkeys(window.partitions, error))
-        self.failures |= {f"{window.scope} {partition}": e for partition, e in found.failures.items()}
-        return found
-
-    def _compare(self, window: Window, found: Listed, pool: Executor) -> None:
-        asked = set(window.partitions)
-        partitions = sorted({*asked, *found.files})
-        folders = [folder_of(window.scope, partition) for partition in partitions]
-        for partition, held in zip(partitions, pool.map(self.inventory.held, folders), strict=True):
-            listed = found.of(partition)
+    def _compare(self, window: Window, found: Listed) -> None:
+        for partition, held in zip(window.partitions, self._held.pop(window.scope), strict=True):
+            listed = found.files.get(partition)
             if held.error:
                 self.failures[f"{window.scope} {partition} in the store"] = held.error
                 listed = None
             before = self.before.gaps.get((window.scope, partition))
-            # Tried in vain before; of a date that nobody asked for, nothing would remember that.
-            tried = partition not in asked or (before and before.lost)
-            refused = _downloaded_too_often(listed or ()) if tried else frozenset()
-            one = Comparison(window.scope, partition, listed, held, self.now, refused)
-            if partition in asked:
-                self._judge(one)
-            elif one.needs_landing():
-                self._strays[window.scope, partition] = one
+            tried_in_vain = before and before.lost
+            refused = _downloaded_too_often(listed or ()) if tried_in_vain else frozenset()
+            self._classify(Comparison(window.scope, partition, listed, held, self.now, refused))
 
-    def _judge(self, one: Comparison) -> None:
+    def _classify(self, one: Comparison) -> None:
         place = one.scope, one.partition
         # After a landing, what it has forgotten is still known from the look before it.
         found = one.coverage(self.coverages.get(place) or self.before.gaps.get(place))
@@ -227,7 +221,7 @@ class Healing:
         # A date of several sites does not say what of it was this one's.
         if row is None or known is None or not known.landed or (row.sites or 1) > 1:
             return None
-        if self.retry.call(lambda: self.inventory.store.sizes(one.folder)):
+        if self.inventory.folder(one.folder).objects:
             return found  # objects without a manifest: nobody knows whether they are whole
         return replace(known, scope=one.scope, state=State.LOST, landed=0, landed_bytes=0, lost=known.files)
 
@@ -236,21 +230,15 @@ class Healing:
         found = self.coverages[scope, partition]
         return not found.missing, str(found.expires_on), partition, str(scope)
 
-    def _counted(self, file: RemoteFile) -> Generator[bytes]:
-        self._fetched.add(file)
-        return self._fetch(file)
-
-    def _look_again(self, landed: Sequence[Comparison], refused: Set[str] = frozenset()) -> None:
-        folders = [one.folder for one in landed]
-        for whole in self.landing.landed if self.landing else ():
-            self.inventory.trust(folder_of(whole.scope, whole.partition))
+    def _compare_again(self, wanted: Sequence[Comparison], refused: Set[str]) -> None:
+        folders = [one.folder for one in wanted]
         with ThreadPoolExecutor(self.workers) as pool:
-            look = partial(self.inventory.held, again=True)
-            for one, held in zip(landed, pool.map(look, folders), strict=True):
+            held_now = pool.map(partial(self.inventory.held, again=True), folders)
+            for one, held in zip(wanted, held_now, strict=True):
                 if held.error:
                     self._lose_sight(one, held.error)
                 else:
-                    self._judge(one.with_refused(refused, held))
+                    self._classify(one.with_refused(refused, held))
 
     def _lose_sight(self, one: Comparison, error: CcaError) -> None:
         """What the look before the landing has found stays, but is not known to be so any more."""
@@ -263,24 +251,18 @@ def _downloaded_too_often(files: Iterable[RemoteFile]) -> frozenset[RemoteFile]:
     return frozenset(file for file in files if file.download_attempts >= MAX_DOWNLOAD_ATTEMPTS)
 
 
-def _refused(error: CcaError) -> set[str]:
-    """Keys of files that the server gives nobody any more, though it lists them."""
-    failures: Mapping[str, Mapping[str, object]] = getattr(error, "failures", {})
-    return {key for key, one in failures.items() if one.get("error") in NEVER_AGAIN}
-
-
-def counts(healing: Healing) -> dict[str, int]:
+def counts(done: Reconciler) -> dict[str, int]:
     """What a run found and did, in partitions, files and bytes."""
-    found = list(healing.coverages.values())
+    found = list(done.coverages.values())
     states = Counter(one.state for one in found)
     return {
-        "complete": healing.complete,
-        "healed": states[State.LANDED] - healing.complete,
+        "complete": done.complete,
+        "healed": states[State.LANDED] - done.complete,
         "still_missing": sum(bool(one.missing) for one in found),
         "lost": states[State.LOST],
         "empty": states[State.EMPTY],
         "unknown": states[State.UNKNOWN],
         "files": sum(one.landed for one in found),
         "bytes": sum(one.landed_bytes for one in found),
-        "downloaded": healing.downloaded,
+        "downloaded": done.downloaded,
     }

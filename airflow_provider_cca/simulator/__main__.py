@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 import signal
 import sys
@@ -12,6 +13,9 @@ from threading import Event
 from airflow_provider_cca.simulator.simulator import ACCOUNT, PASSWORD, Simulator
 from airflow_provider_cca.simulator.sites import ODD_SITES, plain_sites
 from airflow_provider_cca.simulator.ways import Ways
+
+PASSWORD_VARIABLE = "CCA_SIMULATOR_PASSWORD"  # noqa: S105 - the name of a variable
+"""Environment variable with the password: as an option it would be seen in the list of processes."""
 
 
 def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -27,7 +31,7 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--exposed", action="store_true", help="listen for other machines too, as inside a container")
     add("--certificate", help="PEM file of a certificate and its key: speak https")
     add("--account", default=ACCOUNT, help="machine account name")
-    add("--password", default=PASSWORD, help="machine account password")
+    add("--password", help=f"machine account password; ${PASSWORD_VARIABLE}, else {PASSWORD}, if not given")
     add("--seed", type=int, default=1, help="another seed is another world")
     add("--days", type=int, default=400, help="creation dates, the last of them today")
     add("--today", help="YYYY-MM-DD; the real date (UTC) if not given")
@@ -56,7 +60,7 @@ def simulator(options: argparse.Namespace) -> Simulator:
         download_hosts=options.download_host,
         port=options.port,
         account=options.account,
-        password=options.password,
+        password=options.password or os.environ.get(PASSWORD_VARIABLE, PASSWORD),
         latency=options.latency,
         exposed=options.exposed,
         certificate=options.certificate,

@@ -155,6 +155,10 @@ class _Temporary:
             if len(self._held) >= READ_BYTES:  # some wait for an answer to each
                 self._send()
 
+    def aim(self, key: str, *, create: bool) -> bool:
+        self._key, self._only_new = key, create
+        return True
+
     def publish(self) -> ObjectMeta:
         store = self._store
         with store.translated("write", self._key):
@@ -165,7 +169,8 @@ class _Temporary:
     def complete(self) -> str:
         """Write the rest of the temporary file and return its path."""
         self._send()
-        self._file.close()
+        if not self._file.closed:
+            self._file.close()
         return self._path
 
     def modified(self) -> float:

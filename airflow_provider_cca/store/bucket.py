@@ -192,13 +192,17 @@ class _Upload:
         self._length -= size
         return b"".join(held)
 
+    def aim(self, key: str, *, create: bool) -> bool:
+        self._key, self._only_new = key, create
+        return self._parts is None
+
     def publish(self) -> ObjectMeta:
         store = self._store
         with store.translated("write", self._key):
             if self._only_new:
                 return self._published_new()
             if self._parts is None:
-                return store._put(self._key, self._taken(self._length))
+                return store._put(self._key, b"".join(self._held))
             return self._complete(self._parts)
 
     def _published_new(self) -> ObjectMeta:
@@ -207,7 +211,7 @@ class _Upload:
             store._must_not_exist(self._key)
         try:
             if self._parts is None:
-                return store._put(self._key, self._taken(self._length), create=can.create)
+                return store._put(self._key, b"".join(self._held), create=can.create)
             return self._complete(self._parts)
         except Exception as error:
             if is_condition_failed(error):

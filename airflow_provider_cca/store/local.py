@@ -177,6 +177,10 @@ class _Temporary:
         self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         _lock(self._fd)
 
+    def aim(self, key: str, *, create: bool) -> bool:
+        self._key, self._only_new, self._final = key, create, Path(self._store.path(key))
+        return True
+
     def write(self, chunk: bytes) -> None:
         with self._store.translated("write", self._key):
             rest = memoryview(chunk)

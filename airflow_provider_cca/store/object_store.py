@@ -78,6 +78,9 @@ class Target(Protocol):
         was to be created and its key is taken.
         """
 
+    def aim(self, key: str, *, create: bool) -> bool:
+        """Write the same under another key instead; False when what was sent cannot be moved there."""
+
 
 class Store(ABC):
     """A place for objects. Keys are relative to its root, with `/` between folders.

@@ -89,7 +89,7 @@ def test_a_field_that_cannot_be_used_is_named_with_what_to_do(fields, says):
     ],
 )
 def test_a_proxy_is_a_url_of_http_or_https(proxy):
-    assert config(proxy=proxy).proxy == proxy
+    assert config(proxy=proxy).proxy.open() == proxy
 
 
 @pytest.mark.parametrize(

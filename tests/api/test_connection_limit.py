@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from threading import Event
+from threading import Event, Lock
 
 import pytest
 
@@ -12,10 +13,12 @@ from airflow_provider_cca.api.auth import forget_logins
 from airflow_provider_cca.api.client import CcaClient
 from airflow_provider_cca.api.config import CcaConfig
 from airflow_provider_cca.api.connection_limit import ANSWERS_PER_STEP, FIRST_LIMIT, Budget
+from airflow_provider_cca.core.files import RemoteFile
 from airflow_provider_cca.core.partition import Partition, Scope
 from airflow_provider_cca.errors import Closed
 from airflow_provider_cca.reports import REPORTS, Grain
 from airflow_provider_cca.simulator import Simulator
+from tests.support.wire import LOGIN, Request, config_of, serving
 
 OPEN = Event()
 
@@ -94,3 +97,69 @@ def test_two_processes_with_one_token_share_its_connections(
     assert len(sim.tokens) == 1
     assert sim.count(status=429) <= 20
     assert sim.peak_connections == 20
+
+
+class Counting:
+    """Three hosts that count connections together, the idle ones too, and refuse what is over their limit."""
+
+    def __init__(self, most: int, status: int, *, idle: bool) -> None:
+        self.most, self.status, self.idle = most, status, idle
+        self.lock, self.open, self.refused = Lock(), set(), 0
+
+    def speak(self, request: Request) -> None:
+        if request.is_login:
+            request.answer(LOGIN)
+            return
+        with self.lock:
+            if self.idle:
+                self.open = {other for other in self.open if not hung_up(other)}
+            self.open.add(request.connection)
+            too_many = len(self.open) > self.most
+            if too_many:
+                self.refused += 1
+                self.open.discard(request.connection)
+        if too_many:
+            request.answer(b"", self.status, Connection="close")
+            request.connection.close()
+            return
+        request.stopped.wait(0.01)
+        with self.lock:
+            if not self.idle:
+                self.open.discard(request.connection)
+        request.answer(b"zip")
+
+
+def hung_up(connection: socket.socket) -> bool:
+    """Whether the client has closed a connection: it is readable, and gives nothing."""
+    try:
+        return connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("counting", "workers"),
+    [(Counting(20, 429, idle=True), 40), (Counting(6, 503, idle=False), 20)],
+    ids=["idle ones count", "a gateway that limits by 503"],
+)
+def test_all_files_come_from_a_server_that_refuses_connections_in_its_own_way(
+    counting: Counting, workers: int, waits: list[float]
+) -> None:
+    with serving(counting.speak) as one, serving(counting.speak) as two, serving(counting.speak) as three:
+        files = [
+            RemoteFile.from_api(
+                {"id": str(n), "createdOn": "03/31/2019T07:24:24+0000", "fileSize": 3, "checksum": "0" * 32,
+                 "downloadLink": f"http://127.0.0.1:{(one, two, three)[n % 3]}/{n}", "fileName": f"{n}.zip"},
+                Scope(REPORTS["cdr_compressed"]),
+            )
+            for n in range(400)
+        ]  # fmt: skip
+        with CcaClient(config_of(one)) as client, ThreadPoolExecutor(workers) as pool:
+
+            def fetch(file: RemoteFile) -> bytes:
+                return client.session.retry.call(lambda: b"".join(client.download(file)))
+
+            assert list(pool.map(fetch, files)) == [b"zip"] * len(files)
+    assert counting.refused <= 20

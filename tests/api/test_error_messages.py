@@ -6,7 +6,9 @@ import json
 
 import pytest
 
-from airflow_provider_cca.api.error_responses import LONGEST, LONGEST_OF_A_PAGE, MAX_BYTES, message_of
+from airflow_provider_cca.api.error_responses import LONGEST_OF_A_PAGE, MAX_BYTES, message_of
+from airflow_provider_cca.core.printable import MAX_SHOWN
+from airflow_provider_cca.core.secret import Secret
 
 
 @pytest.mark.parametrize(
@@ -18,8 +20,8 @@ from airflow_provider_cca.api.error_responses import LONGEST, LONGEST_OF_A_PAGE,
         (b"two\r\nlines \x1b[31m", "two lines [31m"),
         (b"", ""),
         (b"\xff", "\ufffd"),
-        (b"x" * 500, "x" * LONGEST + "…"),
-        (b"[" * 4000, "[" * LONGEST + "…"),
+        (b"x" * 500, "x" * MAX_SHOWN + "…"),
+        (b"[" * 4000, "[" * MAX_SHOWN + "…"),
     ],
 )
 def test_the_message_of_a_body_is_one_short_line(body, message):
@@ -35,11 +37,11 @@ def test_the_message_of_a_body_is_one_short_line(body, message):
     ],
 )
 def test_of_a_page_of_html_its_words_are_left(page):
-    assert message_of(page.encode(), ()) == "Not here"
+    assert message_of(page.encode(), ()) == "a page of HTML: Not here"
 
 
 def test_of_a_long_page_its_beginning_is_left():
-    assert len(message_of(b"<p>" + b"words " * 300, ())) == LONGEST_OF_A_PAGE + 1
+    assert len(message_of(b"<p>" + b"words " * 300, ())) == len("a page of HTML: ") + LONGEST_OF_A_PAGE + 1
 
 
 @pytest.mark.parametrize(
@@ -76,14 +78,17 @@ def test_half_a_secret_at_the_end_of_what_is_looked_at_is_no_message(cut):
     """Tags make room: what follows thousands of them is among the first words."""
     secret = "hunter2-x"
     page = ("<p>" * MAX_BYTES)[: MAX_BYTES - cut].encode() + secret.encode()
-    assert "h" not in message_of(page[:MAX_BYTES], (secret,))
+    assert "h" not in message_of(page[:MAX_BYTES], (Secret(secret),)).removeprefix("a page of HTML: ")
 
 
 def test_a_secret_that_looks_like_a_tag_goes_before_the_tags_do():
     secret = "abc<def>ghi"
-    assert message_of(f"<p>{secret} {json.dumps(secret)}</p>".encode(), (secret,)) == '*** "***"'
+    assert (
+        message_of(f"<p>{secret} {json.dumps(secret)}</p>".encode(), (Secret(secret),))
+        == 'a page of HTML: *** "***"'
+    )
 
 
 def test_a_secret_that_is_no_utf_8_is_no_stumbling_block():
     """As from an environment variable of other bytes."""
-    assert message_of(b"wrong password: p\\udcffw", ("p\udcffw",)) == "wrong password: ***"
+    assert message_of(b"wrong password: p\\udcffw", (Secret("p\udcffw"),)) == "wrong password: ***"

@@ -9,7 +9,7 @@ import pytest
 
 from airflow_provider_cca.api.error_responses import refusal, retry_after_seconds
 from airflow_provider_cca.core.files import RemoteFile
-from airflow_provider_cca.core.partition import Scope
+from airflow_provider_cca.core.partition import Partition, Scope
 from airflow_provider_cca.errors import (
     AttemptsExhausted,
     FileExpired,
@@ -23,7 +23,7 @@ from airflow_provider_cca.errors import (
     Unauthorized,
     UnexpectedAnswer,
 )
-from airflow_provider_cca.reports import REPORTS
+from airflow_provider_cca.reports import REPORTS, Grain
 
 NOW = datetime.now(UTC)
 DAY = timedelta(days=1)
@@ -36,7 +36,10 @@ def refused(status: int, message: str = "", **how: object):
 
 def file(created: datetime = NOW - DAY, expires: datetime | None = None, attempts: int = 0) -> RemoteFile:
     scope = Scope(REPORTS["cdr_compressed"])
-    return RemoteFile("1", "a.zip", "https://x.webex.com/1", 1, "0" * 32, created, expires, attempts, scope)
+    partition = Partition.of(created, Grain.DAY)
+    return RemoteFile(
+        "1", "a.zip", "https://x.webex.com/1", 1, "0" * 32, created, expires, attempts, scope, partition
+    )
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from airflow_provider_cca.api.paging import Entry, Page, collect
+from airflow_provider_cca.api.paging import LIKELY_CAP, Entry, Page, Totals, collect
 from airflow_provider_cca.errors import IncompleteListing, UnreadableAnswer
 
 
@@ -22,14 +22,14 @@ class Server:
         self.asked: list[int] = []
         self.before_answer: Callable[[int], None] = lambda request: None
 
-    def page(self, start: int) -> Page:
+    def page(self, start: int, size: int) -> Page:
         self.before_answer(len(self.asked))
         self.asked.append(start)
         total = len(self.items) if self.total is None else self.total
-        return Page(total, self.items[start : start + self.size])
+        return Page(total, self.items[start : start + min(size, self.size)])
 
 
-def collected(fetch: Callable[[int], Page]) -> tuple[list[Entry], list[int]]:
+def collected(fetch: Callable[[int, int], Page]) -> tuple[list[Entry], list[int]]:
     pauses: list[int] = []
     return collect(fetch, what="the listing of cdr", pause=pauses.append, parse=dict), pauses
 
@@ -40,8 +40,8 @@ def test_all_entries_come_once_and_in_order(count, size):
     server = Server(entries(count), size)
     assert collected(server.page) == (entries(count), [])
     pages = max(1, -(-count // size))
-    # The first of several is looked at again in the end.
-    assert len(server.asked) == pages + (pages > 1)
+    # The first of several is asked for again in the end; of one alone, whether its total is its own length.
+    assert len(server.asked) == pages + (pages > 1 or count >= LIKELY_CAP)
 
 
 def test_the_reader_advances_by_what_came_when_pages_shrink():
@@ -125,13 +125,13 @@ def test_an_empty_page_ends_the_pass():
 
 def test_a_server_that_ignores_from_is_never_taken_for_complete():
     with pytest.raises(IncompleteListing) as caught:
-        collected(lambda start: Page(14, entries(7)))
+        collected(lambda start, size: Page(14, entries(7)))
     assert (caught.value.expected, caught.value.received) == (14, 7)
 
 
 def test_a_server_whose_pages_always_overlap_is_never_taken_for_complete():
     with pytest.raises(IncompleteListing):
-        collected(lambda start: Page(14, entries(7, first=max(0, start - 1))))
+        collected(lambda start, size: Page(14, entries(7, first=max(0, start - 1))))
 
 
 def test_an_entry_that_the_server_really_lists_twice_comes_once():
@@ -145,9 +145,9 @@ def test_a_short_first_page_does_not_make_all_others_short():
     server = Server(entries(2000), size=1000)
     asked = []
 
-    def page(start):
+    def page(start, size):
         asked.append(start)
-        return Page(2000, server.page(start).items[: 1 if start == 0 else 1000])
+        return Page(2000, server.page(start, size).items[: 1 if start == 0 else 1000])
 
     assert len(collected(page)[0]) == 2000
     assert len(asked) <= 4
@@ -184,7 +184,7 @@ def test_a_total_beyond_belief_is_refused_after_one_request(total):
 def test_pages_without_end_are_given_up_after_a_bounded_number_of_requests():
     asked: list[int] = []
 
-    def drip(start: int) -> Page:
+    def drip(start: int, size: int) -> Page:
         asked.append(start)
         return Page(10_000_000, entries(1000 if start == 0 else 1))
 
@@ -201,19 +201,105 @@ def test_pages_without_end_are_given_up_after_a_bounded_number_of_requests():
         ({"total": 0, "items": []}, Page(0, [])),
         ({"total": 0}, Page(0, [])),
         ({"total": 0, "items": None}, Page(0, [])),
+        ({"total": 3, "items": None}, Page(3, [])),
+        ({"items": []}, Page(0, [])),
+        ({"from": 0, "size": 0}, Page(0, [])),
+        ({}, Page(0, [])),
     ],
 )
 def test_an_answer_is_read_as_a_page(answer, page):
     assert Page.from_api(answer, "x") == page
 
 
-@pytest.mark.parametrize("total", [None, -1, 1.5, True, "", "-1", "two", "²", [], {}, "1e3"])
+@pytest.mark.parametrize("total", [-1, 1.5, True, "", "-1", "two", "²", [], {}, "1e3"])
 def test_an_answer_without_a_usable_total_is_unreadable(total):
     with pytest.raises(UnreadableAnswer, match="the listing of cdr"):
         Page.from_api({"total": total, "items": []}, "the listing of cdr")
 
 
-@pytest.mark.parametrize("items", [None, {}, "items", 5, [None], [{"id": 1}, "x"], [[]]])
+@pytest.mark.parametrize("answer", [{"message": "sorry"}, {"items": [{"id": 1}]}, {"data": {"items": []}}])
+def test_an_answer_of_another_form_is_no_empty_page(answer):
+    with pytest.raises(UnreadableAnswer, match="the listing of cdr"):
+        Page.from_api(answer, "the listing of cdr")
+
+
+@pytest.mark.parametrize("items", [{}, "items", 5, [None], [{"id": 1}, "x"], [[]]])
 def test_an_answer_without_a_list_of_entries_is_unreadable(items):
     with pytest.raises(UnreadableAnswer, match="the listing of cdr"):
         Page.from_api({"total": 3, "items": items}, "the listing of cdr")
+
+
+# Totals that do not count what matches
+
+
+def ignoring_the_filter(server: Server) -> Totals:
+    return Totals(lambda: Page(server.total or 0, []))
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+@pytest.mark.parametrize("count", [0, 1, 2, 14, 50])
+def test_a_total_of_all_files_is_recognised_and_the_listing_read_to_its_end_twice(count, size):
+    server = Server(entries(count), size, total=133)
+    found = collect(
+        server.page, what="x", pause=lambda n: None, parse=dict, totals=ignoring_the_filter(server)
+    )
+    assert found == entries(count)
+
+
+def test_a_listing_that_is_short_of_a_total_that_counts_stays_an_error():
+    server = Server(entries(2), total=133)
+    totals = Totals(lambda: Page(0, []))
+    with pytest.raises(IncompleteListing, match="133 entries but gave 2"):
+        collect(server.page, what="x", pause=lambda n: None, parse=dict, totals=totals)
+
+
+def test_whether_totals_ignore_the_filter_is_asked_once():
+    server, asked = Server(entries(2), total=133), []
+    totals = Totals(lambda: asked.append(1) or Page(133, []))
+    for _ in range(3):
+        collect(server.page, what="x", pause=lambda n: None, parse=dict, totals=totals)
+    assert asked == [1]
+
+
+@pytest.mark.parametrize("size", [5, 7, 10])
+def test_a_total_that_is_the_length_of_its_page_hides_no_entry(size):
+    """And so that a total in pages of at most `size` looks like that of a complete listing."""
+    listed = entries(56)
+
+    def page(start: int, asked: int) -> Page:
+        items = listed[start : start + min(asked, size)]
+        return Page(len(items), items)
+
+    assert collected(page)[0] == listed
+
+
+@pytest.mark.parametrize("beyond", [[], "the last page again"])
+def test_a_listing_without_a_total_ends_where_no_new_entry_comes(beyond):
+    listed = entries(14)
+
+    def page(start: int, size: int) -> Page:
+        return Page(133, listed[start : start + min(7, size)] or (listed[-7:] if beyond else []))
+
+    totals = Totals(lambda: Page(133, []))
+    assert collect(page, what="x", pause=lambda n: None, parse=dict, totals=totals) == listed
+
+
+@pytest.mark.parametrize("total", [56, 133])
+@pytest.mark.parametrize("period", [2, 3])
+def test_entries_that_swap_at_each_request_end_in_an_error_or_in_all_of_them(total, period):
+    listed, requests = entries(56), []
+
+    def page(start: int, size: int) -> Page:
+        requests.append(start)
+        order = [*listed]
+        if len(requests) % period == 0:
+            for at in range(9, 50, 10):
+                order[at], order[at + 1] = order[at + 1], order[at]
+        return Page(total, order[start : start + min(size, 10)])
+
+    totals = Totals(lambda: Page(133, []) if total == 133 else Page(0, []))
+    try:
+        found = collect(page, what="x", pause=lambda n: None, parse=dict, totals=totals)
+    except IncompleteListing:
+        return
+    assert sorted(found, key=str) == sorted(listed, key=str)

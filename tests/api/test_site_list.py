@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
 
@@ -44,6 +45,22 @@ WHOLE = {
     "BOM and CRLF": BOM + EXAMPLE.replace(b"\n", b"\r\n"),
     "blank lines": EXAMPLE.replace(b"\n", b"\n\n") + b"\n\n \n",
     "blank after Total": EXAMPLE.replace(b"Total:2", b"Total: 2 "),
+    "blanks around the colon": EXAMPLE.replace(b"Total:2", b" total : 2"),
+    "words after Total": EXAMPLE.replace(b"Total:2", b"TOTAL: 2 sites"),
+    "separators after Total": EXAMPLE + b"|||||||",
+    "quoted Total": EXAMPLE.replace(b"Total:2", b'"Total:2"'),
+    "Total in two cells": EXAMPLE.replace(b"Total:2", b"Total|2"),
+    "CR": EXAMPLE.replace(b"\n", b"\r"),
+    "commas": EXAMPLE.replace(b"|", b","),
+    "semicolons": EXAMPLE.replace(b"|", b";") + b";;;;;;;",
+    "quoted cells": b'"' + EXAMPLE.replace(b"|", b'"|"').replace(b"\n", b'"\n"') + b'"',
+    "a line break in a cell": EXAMPLE.replace(b"sitename2.webex.com", b'"site\r\nname2"'),
+    "a separator in a cell": EXAMPLE.replace(b"sitename2.webex.com", b'"site|name2"'),
+    "quotes of no CSV": EXAMPLE.replace(b"sitename2.webex.com", b'the 5" site'),
+    "UTF-16 with a BOM": EXAMPLE.decode().encode("utf-16"),
+    "UTF-16 without": EXAMPLE.decode().encode("utf-16-le"),
+    "UTF-16, big end first": EXAMPLE.decode().encode("utf-16-be"),
+    "a gzip file": gzip.compress(EXAMPLE),
 }
 
 
@@ -129,6 +146,49 @@ def test_no_answer_at_all_is_refused():
 def test_a_line_without_end_is_refused_instead_of_kept():
     with pytest.raises(TruncatedSnapshot, match="line of more than"):
         list(whole(b"x" * 65536 for _ in range(1000)))
+
+
+def test_a_total_that_counts_the_header_too_is_believed_when_it_comes_again(caplog):
+    """A row that was lost on the way would not be lost twice."""
+    body, seen = HEADER + ROW_1 + ROW_2 + b"Total:3", set()
+    with pytest.raises(TruncatedSnapshot, match="says Total:3 but has 2 rows"):
+        list(whole([body], seen))
+    assert b"".join(whole([body], seen)) == body
+    assert "says Total:3 and has 2 rows: it counts its header" in caplog.text
+
+
+def test_two_rows_too_few_are_never_believed():
+    seen: set[int] = set()
+    for _ in range(3):
+        with pytest.raises(TruncatedSnapshot):
+            list(whole([HEADER + ROW_1 + b"Total:3"], seen))
+
+
+def test_a_list_without_end_is_refused():
+    with pytest.raises(TruncatedSnapshot, match="more than 32 MiB"):
+        for _ in whole(ROW_1 * 10_000 for _ in iter(int, 1)):
+            pass
+
+
+@pytest.mark.parametrize("content", [b" " * (33 << 20), ROW_1 * 250_000])
+@pytest.mark.parametrize("read", [whole, rows])
+def test_a_gzip_file_that_inflates_without_end_is_refused(read, content):
+    with pytest.raises(TruncatedSnapshot, match=r"more than 32 MiB|line of more than"):
+        list(read([gzip.compress(content, 1)]))
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (gzip.compress(EXAMPLE)[:-9], "gzip that breaks off"),
+        (b"\x1f\x8b" + EXAMPLE, "gzip that is damaged"),
+        (HEADER + b'"open|cell\nTotal:1', "ends within a quoted cell"),
+        (HEADER + ROW_1 + b"\x1b[2J sorry", r"does not end with its Total:N but with '\[2J sorry'"),
+    ],
+)
+def test_what_is_wrong_with_a_list_is_said(body, says):
+    with pytest.raises(TruncatedSnapshot, match=says):
+        list(whole([body]))
 
 
 def test_columns_are_found_by_their_names():

@@ -321,11 +321,11 @@ class Flaky(MemoryFileSystem):
     cachable = False
     failed: set[str]
 
-    def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **kwargs: Any) -> None:
-        if path.endswith(".gz") and path not in self.failed:
-            self.failed.add(path)
+    def mv(self, path1: str, path2: str, **kwargs: Any) -> None:
+        if path2.endswith(".gz") and path2 not in self.failed:
+            self.failed.add(path2)
             raise RuntimeError("503 slow down")
-        super().pipe_file(path, value, mode, **kwargs)
+        super().mv(path1, path2, **kwargs)
 
 
 @pytest.fixture

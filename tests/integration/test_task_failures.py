@@ -59,6 +59,15 @@ def test_what_a_task_ends_with_has_neither_frames_nor_causes_of_the_libraries(
     assert (record.levelname, record.exc_info[1].__cause__.args) == ("DEBUG", ("of a library",))
 
 
+def test_a_cause_of_our_own_is_kept_without_its_frames() -> None:
+    """As of a landing that failed in part, which tests of users' DAGs look at."""
+    with pytest.raises(AirflowFailException) as caught, airflow_errors():
+        wrong = errors.WrongChecksum("other bytes", expected="a", received="b")
+        raise PartlyLanded("1 file failed", failures={}) from wrong
+    cause = caught.value.__cause__.__cause__
+    assert (str(cause), cause.expected, cause.__traceback__) == ("other bytes", "a", None)
+
+
 @pytest.mark.parametrize(
     ("error", "message"),
     [
@@ -81,4 +90,28 @@ def test_a_landing_that_failed_in_part_says_what_to_do_about_each_kind_of_error(
     assert (
         line
         == f"PartlyLanded: 2 files failed. What to do: {to_do}. Explained at /cca/docs/#when-a-task-fails"
+    )
+
+
+def test_the_last_of_several_failures_is_the_one_that_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    """As of a sensor, whose checks may have failed before it ends; callbacks of the DAG stay."""
+    told: list[str] = []
+    operator = SimpleNamespace(cca_conn_id="mine", on_failure_callback=[told.append], on_retry_callback=[])
+    for error in (ServerFault("503"), errors.NotYetListed("no file yet")):
+        with pytest.raises(errors.CcaError), airflow_errors(operator):
+            raise error
+    for callback in operator.on_failure_callback:
+        callback("context")
+    assert told == ["context"]
+    (line,) = (record.getMessage() for record in caplog.records if record.levelname == "ERROR")
+    assert line.startswith(
+        "NotYetListed: no file yet (connection 'mine'). What to do: wait with CcaFilesSensor"
+    )
+
+
+def test_a_failure_of_airflows_own_says_what_its_cause_was() -> None:
+    error = AirflowFailException("Every check has failed")
+    error.__cause__ = ServerFault("503")
+    assert failure_line(error).startswith(
+        f"ServerFault: Every check has failed. What to do: {REMEDIES['ServerFault']}."
     )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from hashlib import md5
+from itertools import islice
 from pathlib import Path
 from threading import Event
 
@@ -16,15 +16,20 @@ import pytest
 from airflow_provider_cca.core.files import RemoteFile
 from airflow_provider_cca.core.partition import Partition, Scope
 from airflow_provider_cca.core.retry import Retry
-from airflow_provider_cca.landing.lander import Landing
-from airflow_provider_cca.landing.layout import assign_keys, folder_of, safe_name
-from airflow_provider_cca.landing.manifest import LandedFile
+from airflow_provider_cca.landing.commit import Transaction
+from airflow_provider_cca.landing.lander import Lander, ServerFiles
+from airflow_provider_cca.landing.layout import folder_of, is_key, marked_keys, plain_names, safe_name
+from airflow_provider_cca.landing.manifest_store import Folder, ManifestStore
+from airflow_provider_cca.landing.progress import Progress
 from airflow_provider_cca.reports import REPORTS, Grain
 from airflow_provider_cca.store.opening import store_at
+from tests.support.memory_store import MemoryStore
 
 ZIPS = Scope(REPORTS["cdr_compressed"])
 DAY = Partition.parse("2026-03-01", Grain.DAY)
 BODY = b"body"
+BODIES: dict[str, bytes] = {}
+"""By MD5: what the server gives."""
 HOSTILE = [
     "../../etc/passwd",
     "/etc/passwd",
@@ -60,19 +65,26 @@ HOSTILE = [
 
 def file(name: str, id_: str = "1", body: bytes = BODY, hour: int = 7) -> RemoteFile:
     created = datetime(2026, 3, 1, hour, tzinfo=UTC)
+    BODIES[md5(body).hexdigest()] = body
     link = f"https://dl7.webex.com/{id_}"
-    return RemoteFile(id_, name, link, len(body), md5(body).hexdigest(), created, None, 0, ZIPS)
+    return RemoteFile(id_, name, link, len(body), md5(body).hexdigest(), created, None, 0, ZIPS, DAY)
 
 
-def keys(*files: RemoteFile, landed: Iterable[LandedFile] = ()) -> list[str]:
-    return [key for _, key in assign_keys(files, landed)]
+@pytest.fixture
+def keys(tmp_path: Path) -> Callable[..., list[str]]:
+    """Land these files as a partition, after others that have landed there; gives their keys."""
 
+    def act(*files: RemoteFile) -> list[str]:
+        def fetch(file: RemoteFile) -> Iterator[bytes]:
+            yield BODIES[file.md5]
 
-def landed(files: list[RemoteFile]) -> list[LandedFile]:
-    return [
-        LandedFile(f.id, f.name, key, f.size, f.md5, "2026-03-01T07:00:00Z", None)
-        for f, key in assign_keys(files, ())
-    ]
+        manifests = ManifestStore(store_at(tmp_path), Retry(Event()))
+        Lander(manifests, fetch, 2).land({(ZIPS, DAY): files}, lambda *place: files)
+        entries = manifests.read(folder_of(ZIPS, DAY)).manifest.files
+        named = {(entry.id, entry.name, entry.md5): entry.key for entry in entries}
+        return [named[file.id, file.name, file.md5] for file in files]
+
+    return act
 
 
 @pytest.mark.parametrize(
@@ -85,105 +97,110 @@ def landed(files: list[RemoteFile]) -> list[LandedFile]:
     ],
 )
 def test_the_names_of_the_document_are_kept_as_they_are(name):
-    assert keys(file(name)) == [name]
+    assert safe_name(name) == name
 
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_name_stays_one_plain_name_in_its_folder(name):
-    (key,) = keys(file(name))
+    key = safe_name(name)
+    assert is_key(key)
     assert re.fullmatch(r"[^._/\\*?#][^/\\*?#]*", key)
     assert key.isprintable()
     assert len(key.encode()) <= 200
 
 
-def test_hostile_names_never_share_a_key():
+def test_hostile_names_never_share_a_key(keys):
+    """Though all of them have the same content."""
     files = [file(name, str(n)) for n, name in enumerate(HOSTILE)]
     assert len({key.casefold() for key in keys(*files)}) == len(HOSTILE)
 
 
 def test_long_names_that_differ_at_their_end_differ_and_keep_their_extension():
-    first, second = keys(file("x" * 400 + "1.csv", "1"), file("x" * 400 + "2.csv", "2"))
+    first, second = safe_name("x" * 400 + "1.csv"), safe_name("x" * 400 + "2.csv")
     assert first != second
     assert first.endswith(".csv")
     assert second.endswith(".csv")
 
 
-def test_a_file_without_a_name_is_named_by_its_id():
+def test_a_file_without_a_name_is_named_by_its_id(keys):
     assert keys(file("", "c7779fb1-3cd6")) == ["c7779fb1-3cd6"]
     assert keys(file("", "../x")) == ["%2E.%2Fx"]
 
 
-def test_files_of_the_same_name_keep_apart():
-    first, second = keys(file("a.csv", "1"), file("a.csv", "2"))
-    assert first == "a.csv"
-    assert re.fullmatch(r"a~[0-9a-f]{12}\.csv", second)
+def test_of_two_files_of_one_name_the_older_has_it(keys):
+    second, first = file("a.csv", "2", b"two", hour=8), file("a.csv", "1", b"one")
+    assert keys(second, first) == [f"a.{second.md5[:8]}.csv", "a.csv"]
 
 
-def test_names_that_differ_in_case_alone_keep_apart():
-    found = keys(file("A.csv", "1"), file("a.CSV", "2"), file("a.csv", "3"))
+@pytest.mark.parametrize("bodies", [(BODY, BODY, BODY), (b"1", b"2", b"3")], ids=["one content", "three"])
+def test_names_that_differ_in_case_alone_keep_apart(keys, bodies):
+    """On a disk that ignores case they would be one object, which is moved when one of them is revised."""
+    found = keys(
+        *(file(name, name, body) for name, body in zip(("A.csv", "a.CSV", "a.csv"), bodies, strict=True))
+    )
     assert len({key.casefold() for key in found}) == 3
 
 
-def test_two_files_that_share_id_and_name_keep_apart():
-    first, second = keys(file("a.csv", "1", b"one"), file("a.csv", "1", b"two"))
+def test_two_files_that_share_id_and_name_keep_apart(keys):
+    both = file("a.csv", "1", b"one"), file("a.csv", "1", b"two")
+    first, second = keys(*both)
     assert first != second
+    assert keys(*both) == [first, second]
 
 
-def test_the_very_same_entry_three_times_over_gets_three_keys():
-    assert len(set(keys(*[file("a.csv")] * 3))) == 3
+def test_the_very_same_entry_three_times_over_is_named_once(keys, tmp_path):
+    assert keys(*[file("a.csv")] * 3) == ["a.csv"] * 3
+    manifest = ManifestStore(store_at(tmp_path), Retry(Event())).read(folder_of(ZIPS, DAY)).manifest
+    assert len(manifest.files) == 1
 
 
-def test_a_name_that_forges_a_mark_keeps_apart():
-    first, second = file("a.csv", "1"), file("a.csv", "2")
-    marked = keys(first, second)[1]
-    forged = file(marked, "0")
+def test_a_name_that_forges_a_mark_keeps_apart(keys):
+    first, second = file("a.csv", "1", b"one"), file("a.csv", "2", b"two")
+    forged = file(f"a.{second.md5[:8]}.csv", "0", b"zero")
     assert len({*keys(forged, first, second)}) == 3
+
+
+def test_content_whose_first_digits_are_taken_gets_all_of_them():
+    """8 digits of an MD5 are the same for one pair in some 77,000 contents."""
+    assert [*islice(marked_keys("a.csv", "0" * 32), 2)] == [f"a.{'0' * 32}.csv", f"a.{'0' * 32}.2.csv"]
+    assert plain_names(f"a.{'0' * 32}.2.csv") == {f"a.{'0' * 32}.2.csv", "a.csv"}
+    assert plain_names("a.01234567.csv") == {"a.01234567.csv", "a.csv"}
+    assert plain_names("a.0123456.csv") == {"a.0123456.csv"}
 
 
 def test_the_order_of_the_listing_does_not_matter():
     files = [
-        file("a.csv", "3"),
-        file("a.csv", "1"),
-        file("A.csv", "2"),
+        file("a.csv", "3", b"three"),
+        file("a.csv", "1", b"one"),
+        file("A.csv", "2", b"two"),
         file("a.csv", "1", b"other"),
         file("b"),
     ]
-    expected = dict(assign_keys(files, ()))
+    found = set()
     for order in itertools.permutations(files):
-        assert dict(assign_keys(order, ())) == expected
+        transaction = Transaction(
+            ManifestStore(MemoryStore(), Retry(Event())),
+            folder_of(ZIPS, DAY),
+            {},
+            ServerFiles(
+                (ZIPS, DAY), order, lambda *place, order=order: order, lambda file: iter(()), Progress()
+            ),
+        )
+        jobs = transaction.begin(Folder(folder_of(ZIPS, DAY)))
+        found.add(frozenset((next(transaction._keys(job, set()))[0], job.file.md5) for job in jobs))
+    assert len(found) == 1
 
 
-def test_a_landed_file_keeps_its_key_when_an_older_one_of_its_name_appears():
-    before = [file("a.csv", "2", hour=9)]
-    older = file("a.csv", "1", hour=1)
-    found = dict(assign_keys([older, *before], landed(before)))
-    assert found[before[0]] == "a.csv"
-    assert found[older] != "a.csv"
+def test_a_landed_file_keeps_its_key_when_an_older_one_of_its_name_appears(keys):
+    before, older = file("a.csv", "2", b"two", hour=9), file("a.csv", "1", b"one", hour=1)
+    assert keys(before) == ["a.csv"]
+    assert keys(older, before) == [f"a.{older.md5[:8]}.csv", "a.csv"]
 
 
-def test_a_landed_file_keeps_its_key_when_its_content_changes():
-    before = [file("a.csv", "1"), file("a.csv", "2")]
-    changed = replace(before[1], md5="0" * 32, size=9)
-    assert dict(assign_keys([before[0], changed], landed(before)))[changed] == keys(*before)[1]
-
-
-def test_a_new_file_never_takes_the_key_of_one_that_is_no_longer_listed():
-    gone = landed([file("a.csv", "1")])
-    assert keys(file("A.CSV", "2"), landed=gone) != ["a.csv"]
-    assert keys(file("A.CSV", "2"), landed=gone)[0].casefold() != "a.csv"
-
-
-def test_landing_two_files_that_share_id_and_name_again_downloads_nothing(tmp_path: Path):
-    bodies = [b"one", b"three"]
-    both = [file("a.csv", "1", body) for body in bodies]
-    landing = Landing(
-        store_at(tmp_path),
-        lambda f: (body for body in bodies if len(body) == f.size),
-        Retry(Event(), first_wait=0),
-        workers=1,
-    )
-    downloaded = [landing.land({(ZIPS, DAY): both})[0].downloaded for _ in range(2)]
-    assert downloaded == [2, 0]
+def test_a_new_file_never_takes_the_key_of_one_that_is_no_longer_listed(keys):
+    keys(file("a.csv", "1", b"one"))
+    (key,) = keys(file("A.CSV", "2", b"two"))
+    assert key.casefold() != "a.csv"
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ import pytest
 from airflow_provider_cca.core.partition import Partition
 from airflow_provider_cca.core.retry import Retry
 from airflow_provider_cca.errors import PartlyLanded, WrongSize
-from airflow_provider_cca.landing.lander import MANY_TO_LOG, Landing
+from airflow_provider_cca.landing.lander import MANY_TO_LOG, Lander
+from airflow_provider_cca.landing.manifest_store import ManifestStore
 from airflow_provider_cca.landing.progress import Amount, Progress, in_units, in_words
 from airflow_provider_cca.reports import Grain
 from airflow_provider_cca.store.opening import store_at
@@ -99,19 +100,21 @@ def test_a_landing_counts_what_it_fetches_and_not_what_was_there(tmp_path) -> No
     server.has(there, b"there")
     server.has(new, b"cut", b"new"[:1], b"new")
     for files in ([there], [there, new]):
-        landing = Landing(store_at(tmp_path), server.fetch, Retry(Event(), first_wait=0), workers=2)
-        landing.land({(ZIPS, there.partition): files})
+        landing = Lander(
+            ManifestStore(store_at(tmp_path), Retry(Event(), first_wait=0)), server.fetch, workers=2
+        )
+        landing.land({(ZIPS, there.partition): files}, None)
     assert landing.progress.downloaded == {("cdr_compressed", None): Amount(1, 3)}
-    assert (landing.progress.expected, landing.retry.repeats.count) == (Amount(1, 3), 2)
+    assert (landing.progress.expected, landing.manifests.retry.repeats.count) == (Amount(1, 3), 2)
 
 
 def test_what_landed_is_known_also_when_another_partition_failed(tmp_path) -> None:
     server, day = Server(), Partition(date(2026, 3, 1), Grain.DAY)
     good = server.has(listed(b"good"), b"good")
     bad = server.has(listed(b"bad", id_="2"), b"wrong")
-    landing = Landing(store_at(tmp_path), server.fetch, Retry(Event(), first_wait=0), workers=2)
+    landing = Lander(ManifestStore(store_at(tmp_path), Retry(Event(), first_wait=0)), server.fetch, workers=2)
     with pytest.raises(PartlyLanded):
-        landing.land({(ZIPS, day): [good], (ZIPS, Partition(date(2026, 3, 2), Grain.DAY)): [bad]})
+        landing.land({(ZIPS, day): [good], (ZIPS, Partition(date(2026, 3, 2), Grain.DAY)): [bad]}, None)
     assert [(one.partition, one.files) for one in landing.landed] == [(day, 1)]
     assert landing.progress.downloaded == {("cdr_compressed", None): Amount(1, 4)}
 
@@ -120,8 +123,8 @@ def test_what_landed_is_known_also_when_another_partition_failed(tmp_path) -> No
 def test_a_year_does_not_flood_the_log(tmp_path, caplog, partitions, lines) -> None:
     days = [Partition(date(2025, 1, 1) + timedelta(n), Grain.DAY) for n in range(partitions)]
     with caplog.at_level(logging.INFO):
-        Landing(store_at(tmp_path), Server().fetch, Retry(Event()), workers=4).land(
-            {(ZIPS, day): [] for day in days}
+        Lander(ManifestStore(store_at(tmp_path), Retry(Event())), Server().fetch, workers=4).land(
+            {(ZIPS, day): [] for day in days}, lambda *place: []
         )
     assert len(caplog.messages) == lines
 

@@ -106,7 +106,7 @@ def waited(cca, telling_airflow):
 def turned_away(cca, telling_airflow, waited):
     """A run whose wait ends with an error, which the triggerer hands to the task through the database."""
     meanwhile: set[tuple[str, str]] = set()
-    with Gossip(cca, listing_of(TURNED_AWAY), (403, 500, 406)) as gossip:
+    with Gossip(cca, listing_of(TURNED_AWAY), (403, 500, 400)) as gossip:
         run_id = telling_airflow.api.trigger(DAG, {"partition": str(TURNED_AWAY)})
         look = partial(rows, telling_airflow, "task_instance", "trigger")
         assert ended(telling_airflow, run_id, lambda: meanwhile.update(look())) == "failed"
@@ -177,7 +177,7 @@ def test_the_logs_are_those_of_debug(telling_airflow, refused):
 def test_the_parameters_of_a_trigger_and_its_event_were_read(waited, turned_away):
     triggers = [text for where, text in waited[1] if where == "table trigger"]
     assert any("CcaFilesTrigger" in text and str(WAITED_FOR) in text for text in triggers)
-    assert any("InvalidRequest" in text and "Bearer ***" in text for _, text in turned_away[1])
+    assert any("UnexpectedAnswer" in text and "Bearer ***" in text for _, text in turned_away[1])
 
 
 def test_no_row_of_the_database_holds_a_secret_while_a_run_waits(cca, waited, turned_away):

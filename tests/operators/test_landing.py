@@ -86,7 +86,8 @@ def test_a_range_lands_every_partition_in_it(sim, run, tmp_path) -> None:
     result = run(operator)
     assert (result["partitions"], result["partition"], result["partition_end"]) == (10, first, last)
     assert landed(tmp_path) == truth(sim, "cdr_compressed", first, last)
-    assert sim.count(call="cdr_compressed") == 1
+    # The range, and two requests that show that it can be parted by createdOn.
+    assert sim.count(call="cdr_compressed") == 3
 
 
 @pytest.mark.cca_simulator(sites=30, days=5)
@@ -470,61 +471,30 @@ def test_a_killed_task_ends_although_its_read_is_stalled(sim, run, day, tmp_path
     assert tree(tmp_path) == {}
 
 
-def stray_from(sim: Simulator, day: str, other: pendulum.DateTime) -> None:
-    """Let the last file that is listed for a day say that it was created on another."""
-    asked_for = pendulum.parse(day).format("MMDDYYYY")
-
-    def stray(asked, answer):
-        if asked.query.get("creationStartDate") == asked_for and answer.get("items"):
-            answer["items"][-1]["createdOn"] = other.format("MM/DD/YYYY[T]01:00:00+0000")
-        return answer
-
-    sim.edit_answer = stray
-
-
 def named(manifest: Path) -> set[str]:
     return {entry["md5"] for entry in json.loads(manifest.read_bytes())["files"]}
 
 
-def stored(folder: Path) -> set[str]:
-    return {md5(path.read_bytes()).hexdigest() for path in folder.iterdir() if path.name[0] != "_"}
-
-
 @pytest.mark.cca_simulator(days=10, files_per_day=3, recovered=False)
-def test_a_file_created_on_another_date_lands_under_its_own_and_finishes_nothing(
-    sim, run, day, tmp_path
-) -> None:
-    """Partitions follow createdOn. The other date gets no manifest by it, and names it when it gets one."""
-    other = pendulum.parse(day).subtract(days=3)
-    stray_from(sim, day, other)
-    folder, folder_of_day = (
-        tmp_path / f"cdr_compressed/creation_date={one}" for one in (other.to_date_string(), day)
-    )
+@pytest.mark.parametrize("created", ["03/01/2019T01:00:00+0000", "04/03/2019/2020T08:43:18+0000", None])
+def test_a_file_lands_under_the_date_that_it_was_listed_for(sim, run, day, tmp_path, created) -> None:
+    """Whatever its createdOn says, and if it says nothing that can be read."""
+
+    def edit(asked, answer):
+        for item in answer.get("items", ())[-1:]:
+            item["createdOn"] = created
+        return answer
+
+    sim.edit_answer = edit
     operator = CcaToObjectStorageOperator(task_id="t", report="cdr_compressed", destination=str(tmp_path))
     result = run(operator, day)
-    assert (result["files"], result["manifest"]) == (2, str(folder_of_day / "_manifest.json"))
-    assert len(strays := stored(folder)) == 1
-    assert not (folder / "_manifest.json").exists()
-    before = tree(tmp_path)
+    folder = tmp_path / f"cdr_compressed/creation_date={day}"
+    assert (result["files"], result["manifest"]) == (3, str(folder / "_manifest.json"))
+    assert landed(tmp_path) == truth(sim, "cdr_compressed", day, day)
+    entries = json.loads((folder / "_manifest.json").read_bytes())["files"]
+    recorded = {entry["created_on"] for entry in entries}
+    assert ("2019-03-01T01:00:00Z" if created == "03/01/2019T01:00:00+0000" else None) in recorded
     assert run(operator, day)["downloaded"] == 0
-    assert tree(tmp_path) == before
-    assert run(operator, other.to_date_string())["files"] == 4
-    assert strays < named(folder / "_manifest.json") == stored(folder)
-    assert run(operator, other.to_date_string())["files"] == 4
-
-
-@pytest.mark.cca_simulator(days=10, files_per_day=3, recovered=False)
-def test_a_file_created_on_another_date_that_has_landed_joins_its_manifest(sim, run, day, tmp_path) -> None:
-    other = pendulum.parse(day).subtract(days=3)
-    stray_from(sim, day, other)
-    operator = CcaToObjectStorageOperator(task_id="t", report="cdr_compressed", destination=str(tmp_path))
-    run(operator, other.to_date_string())
-    result = run(operator, day)
-    folder = tmp_path / f"cdr_compressed/creation_date={other.to_date_string()}"
-    assert result["files"] == 2
-    assert len(named(folder / "_manifest.json")) == 4
-    assert named(folder / "_manifest.json") == stored(folder)
-    assert {path.name for path in folder.iterdir() if path.name[0] == "_"} == {"_manifest.json"}
 
 
 @pytest.mark.cca_simulator(days=40, quirks=False)
@@ -540,7 +510,7 @@ def test_a_date_of_a_range_that_cannot_be_listed_holds_back_itself_alone(sim, ru
     operator = CcaToObjectStorageOperator(
         task_id="t", report="cdr_compressed", partition=first, partition_end=last, destination=str(tmp_path)
     )
-    with pytest.raises(AirflowFailException, match=rf"PartlyLanded: 1 partitions .* cdr_compressed {bad}\."):
+    with pytest.raises(AirflowFailException, match=rf"PartlyLanded: 1 of 30 .* cdr_compressed {bad}\."):
         run(operator)
     assert landed(tmp_path) == truth(sim, "cdr_compressed", first, last) - truth(
         sim, "cdr_compressed", bad, bad
@@ -571,12 +541,13 @@ def test_a_range_lands_though_its_last_date_is_still_being_made(sim, run, tmp_pa
 
 @pytest.mark.cca_simulator(days=365, recovered=False, quirks=False)
 def test_a_range_whose_beginning_has_expired_lands_what_is_left(sim, run, tmp_path) -> None:
-    """As one of 365 days that is still at work when midnight passes in UTC."""
+    """And its oldest dates, of which nothing is listed any more, get no manifests."""
     first, oldest, last = (str(sim.world.today - timedelta(days=back)) for back in (367, 365, 360))
     operator = CcaToObjectStorageOperator(
         task_id="t", report="cdr_compressed", partition=first, partition_end=last, destination=str(tmp_path)
     )
-    assert run(operator)["partition"] == oldest
+    assert run(operator)["partition"] == first
+    assert not (tmp_path / f"cdr_compressed/creation_date={first}").exists()
     assert landed(tmp_path) == truth(sim, "cdr_compressed", oldest, last)
 
 
@@ -589,7 +560,7 @@ def test_a_range_of_which_one_date_is_left_is_told_as_a_range(sim, run, tmp_path
         task_id="t", report="cdr_compressed", partition=first, partition_end=oldest, destination=str(tmp_path)
     )
     told = run(operator)
-    assert (told["partition"], told["partition_end"], told["partitions"]) == (oldest, oldest, 1)
+    assert (told["partition"], told["partition_end"], told["partitions"]) == (first, oldest, 1)
 
 
 def test_a_landing_ends_in_a_line_that_says_where_and_how_much(

@@ -108,8 +108,33 @@ def test_every_secret_must_be_given_and_none_is_written_down():
     }
     assert len(values) >= 13
     assert {name: value for name, value in values.items() if ":?run make env}" not in value} == {}
-    words = [word for s in SERVICES.values() for word in s.get("command", []) if "pass" in word.lower()]
-    assert [word for word in words if ":?" not in word] == ["--requirepass"]
+
+
+def test_no_secret_is_on_a_command_line(env, services):
+    """The list of processes shows them to everybody, those of health checks too."""
+    secrets = {v for name, v in env.items() if name.endswith(("PASSWORD", "SECRET", "KEY"))}
+    given = [(s.get("command") or []) + s.get("healthcheck", {}).get("test", []) for s in services.values()]
+    words = [word for command in given for word in command]
+    assert len(secrets) >= 7
+    assert [word for word in words if any(secret in word for secret in secrets)] == []
+    options = [
+        word for word in words if re.search(r"(-a|--pass|--password|--broker|--requirepass)[ =]", word)
+    ]
+    assert options == []
+
+
+def test_the_administrator_is_made_without_the_password_on_a_command_line(tmp_path, monkeypatch):
+    fake = tmp_path / "airflow"
+    fake.write_text(f'#!/bin/sh\necho "$@ <$(cat)>" >>{tmp_path}/calls\n')
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setenv("ADMIN_PASSWORD", "hunter2")
+    monkeypatch.setenv("AIRFLOW_VAR_CCA_STORAGE", str(tmp_path))
+    runpy.run_path(str(ROOT / "docker" / "prepare.py"), run_name="__main__")
+    calls = (tmp_path / "calls").read_text()
+    assert calls.count("hunter2") == 2
+    assert "users create --username admin --role Admin" in calls
+    assert re.search(r"<hunter2\nhunter2>$", calls)
 
 
 def test_without_an_env_file_it_says_what_to_run():
@@ -146,15 +171,22 @@ def test_the_secrets_are_long_enough(env):
     )
 
 
-def test_the_connection_leads_to_the_simulator(env, services):
+def test_the_connection_leads_to_the_simulator(env, services, monkeypatch):
     from airflow.sdk import Connection
 
     from airflow_provider_cca.integration.connection import config_from
     from airflow_provider_cca.simulator.__main__ import arguments, simulator
 
     config = config_from(Connection.from_json(env["AIRFLOW_CONN_CCA_DEFAULT"], "cca_default"))
+    monkeypatch.setenv(
+        "CCA_SIMULATOR_PASSWORD", services["simulator"]["environment"]["CCA_SIMULATOR_PASSWORD"]
+    )
     served = simulator(arguments(services["simulator"]["command"][3:]))
-    assert (config.account, config.password, config.port) == (served.account, served.password, served.port)
+    assert (config.account, config.password.open(), config.port) == (
+        served.account,
+        served.password,
+        served.port,
+    )
     assert config.host in services
 
 

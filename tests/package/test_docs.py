@@ -407,3 +407,16 @@ def test_the_manifest_on_the_page_of_reports_is_one() -> None:
     (shown,) = re.findall(r"```json\n(.*?)```", (ROOT / "docs/reports.md").read_text(), re.S)
     manifest = Manifest.from_json(shown.encode())
     assert json.loads(manifest.to_json()) == json.loads(shown)
+
+
+@pytest.mark.parametrize(
+    "path", [ROOT / "README.md", ROOT / "docs/connection.md", ROOT / "airflow_provider_cca/hooks.py"]
+)
+def test_each_command_that_makes_a_connection_stores_its_port(path: Path) -> None:
+    """Without one the Test button of Airflow 3.3 answers 400."""
+    joined = re.sub(r'"\n +f?"|\\\n', "", path.read_text())
+    commands = [
+        line for line in joined.splitlines() if "connections add" in line and "--conn-type cca" in line
+    ]
+    assert commands
+    assert all("--conn-port 443" in command for command in commands)

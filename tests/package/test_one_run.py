@@ -64,9 +64,19 @@ def run(sim: Simulator, days: list[str], tmp_path_factory: pytest.TempPathFactor
 
 
 def ran(
-    home: Path, sim: Simulator, dag_id: str, conf: dict[str, Any], *, dag: str = "", state: str = "success"
+    home: Path,
+    sim: Simulator,
+    dag_id: str,
+    conf: dict[str, Any],
+    *,
+    dag: str = "",
+    state: str = "success",
+    policy: str = "",
 ) -> dict[str, Any]:
     """Run a DAG in an empty Airflow: one of ours, or the one whose text is given."""
+    (home / "config").mkdir()
+    (home / "store").mkdir()
+    (home / "config" / "airflow_local_settings.py").write_text(policy)
     shutil.copytree(ROOT / "dags", home / "dags")
     (home / "dags" / "own.py").write_text(dag)
     if HAS_KEYS_OF_EVENTS:
@@ -203,6 +213,7 @@ def names_below(folder: Path) -> set[str]:
 WRONG = """
 import pendulum
 from airflow.sdk import DAG, task
+from airflow_provider_cca.sensors import CcaFilesSensor
 from airflow_provider_cca.operators import (
     CcaDownloadFilesOperator, CcaExtractOperator, CcaListFilesOperator, CcaReconcileOperator,
     CcaListSitesOperator, CcaSiteListToObjectStorageOperator, CcaToObjectStorageOperator,
@@ -211,13 +222,14 @@ from airflow_provider_cca.operators import (
 WRONG = {
     CcaToObjectStorageOperator: {"report": "cdr_compressed", "destination": "/d", "partition": "11/18/2026"},
     CcaListFilesOperator: {"report": "cdr", "site": "a", "by": "size"},
+    CcaFilesSensor: {"report": "peak_port_daily", "level": "moon", "partition": "2026-01-01"},
     CcaDownloadFilesOperator: {"destination": "/data", "files": [7]},
     CcaSiteListToObjectStorageOperator: {"destination": "relative"},
     CcaReconcileOperator: {"report": "cdr", "destination": "/data", "lookback_days": 0},
     CcaExtractOperator: {"source": "/d", "destination": "/d", "partition": "2026-01-01", "max_ratio": 0},
 }
 with DAG(
-    "wrong", schedule=None, start_date=pendulum.datetime(2026, 1, 1),
+    "wrong", schedule=None, start_date=pendulum.datetime(2026, 1, 1), tags=["cca"],
     default_args={"retries": 2, "retry_delay": pendulum.duration(seconds=1)},
 ):
     for operator, wrong in WRONG.items():
@@ -234,18 +246,36 @@ with DAG(
 """
 
 
+PYTHON = re.compile(r"```python\n(.+?)```", re.S)
+OPERATIONS = ROOT / "docs" / "operations.md"
+NOTIFIER = """
+class SmtpNotifier:
+    def __init__(self, to, smtp_conn_id): self.to = to
+
+    def __call__(self, context):
+        with open({file!r}, "a") as file: file.write(context["dag"].dag_id + " " + self.to + "\\n")
+"""
+
+
 @pytest.fixture(scope="module")
 def failed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What Airflow has of a run in which every task of ours failed."""
     with Simulator(days=10, sites=3).serve() as sim:
         sim.inject(Status(412), "list", times=None)
-        return ran(tmp_path_factory.mktemp("failed"), sim, "wrong", {}, dag=WRONG, state="failed")
+        home = tmp_path_factory.mktemp("failed")
+        (policy,) = (block for block in PYTHON.findall(OPERATIONS.read_text()) if "def dag_policy" in block)
+        mine = NOTIFIER.format(file=str(home / "told")) + policy.partition("\n")[2]
+        return ran(home, sim, "wrong", {}, dag=WRONG, state="failed", policy=mine) | {"home": home}
+
+
+def test_the_documented_cluster_policy_tells_of_a_failed_run_once(failed: dict[str, Any]) -> None:
+    assert (failed["home"] / "told").read_text() == "wrong on-call@example.com\n"
 
 
 def test_a_wrong_argument_of_a_mapped_task_is_not_tried_again(failed: dict[str, Any]) -> None:
     """Airflow makes the operator of a mapped task in the worker, where an error of its own is retried."""
     assert set(failed["tries"].values()) == {1}
-    assert len(failed["tries"]) == 14
+    assert len(failed["tries"]) == 16
 
 
 def log_of(failed: dict[str, Any], task_id: str) -> list[str]:

@@ -77,6 +77,7 @@ def remote(name: str, number: int = 0) -> RemoteFile:
         None,
         0,
         ZIPS,
+        DAY,
     )
 
 

@@ -26,7 +26,7 @@ from airflow_provider_cca.errors import DestinationUnusable, PartlyLanded, Store
 from airflow_provider_cca.integration.destination import open_store
 from airflow_provider_cca.landing.landed import Landed
 from airflow_provider_cca.landing.lander import Landing
-from airflow_provider_cca.landing.manifest import MANIFEST_NAME, STRAYS_NAME
+from airflow_provider_cca.landing.manifest import MANIFEST_NAME
 from airflow_provider_cca.landing.site_list import land_snapshot
 from airflow_provider_cca.reports import REPORTS, Grain
 from airflow_provider_cca.simulator import Hang
@@ -436,18 +436,6 @@ def while_late_is_fetched(place: Kind, act: Callable[[], object]) -> list[Landed
     return Landing(place.store, fetch, Retry(Event(), attempts=1), workers=1).land({(ZIPS, DAY): [NEW, LATE]})
 
 
-def test_a_stray_of_the_same_size_that_lands_meanwhile_is_named_as_it_is(place, server) -> None:
-    """Its own record says so; the next landing puts the listed version in its place."""
-    server.has(OLD, b"old")
-    landing = Landing(place.store, server.fetch, Retry(Event()), workers=1)
-    while_late_is_fetched(place, lambda: landing.land({}, {(ZIPS, DAY): [OLD]}))
-    named, stored = named_and_stored(place)
-    assert named.items() <= stored.items()
-    assert named == {"a.zip": OLD.md5, "b.zip": LATE.md5}
-    server.has(NEW, b"new")
-    assert land(place, server, NEW, LATE).downloaded == 1
-
-
 @pytest.mark.parametrize("landed_before", [False, True])
 def test_what_a_task_that_failed_has_put_in_the_place_of_a_file_is_not_named_as_it(
     place, server, landed_before
@@ -525,65 +513,6 @@ def test_a_file_that_has_just_landed_is_not_read(tmp_path, server, files) -> Non
     landing.land({(ZIPS, DAY): files[:1]})
     landing.land({(ZIPS, DAY): files})
     assert read == []
-
-
-def test_a_stray_is_named_as_soon_as_its_partition_has_landed_unless_it_has_changed(place, server) -> None:
-    good, bad, own = (server.has(listed(b"x", name, name), b"x") for name in ("a.zip", "b.zip", "c.zip"))
-    landing = Landing(place.store, server.fetch, Retry(Event()), workers=4)
-    assert landing.land({}, {(ZIPS, DAY): [good]}) == landing.land({}, {(ZIPS, DAY): [bad]}) == []
-    assert {*place.objects()} == {f"{FOLDER}/{name}" for name in ("a.zip", "b.zip", STRAYS_NAME)}
-    place.store.write(f"{FOLDER}/b.zip", b"y")
-    assert landing.land({(ZIPS, DAY): [own]})[0].files == 2
-    assert named_and_stored(place)[0].keys() == {"a.zip", "c.zip"}
-
-
-@pytest.mark.parametrize("stored", [b"x", b"y"], ids=["as it landed", "changed"])
-def test_what_was_noted_of_a_stray_is_forgotten_once_there_is_a_manifest(place, server, stored) -> None:
-    """One that has changed is not named: no later landing has to say so again, or to look at it."""
-    stray, own = (server.has(listed(b"x", name, name), b"x") for name in ("a.zip", "b.zip"))
-    landing = Landing(place.store, server.fetch, Retry(Event()), workers=1)
-    landing.land({}, {(ZIPS, DAY): [stray]})
-    place.store.write(f"{FOLDER}/a.zip", stored)
-    assert [land(place, server, own).written for _ in range(3)] == [True, False, False]
-    assert place.objects()[f"{FOLDER}/{STRAYS_NAME}"] == b""
-    assert ("a.zip" in named_and_stored(place)[0]) == (stored == b"x")
-
-
-def test_a_day_with_an_emptied_record_of_strays_costs_no_more_than_others(
-    s3_proxy, new_prefix, server
-) -> None:
-    stray, own = (server.has(listed(b"x", name, name), b"x") for name in ("a.zip", "b.zip"))
-    landing = _landing_by_proxy(new_prefix(), server)
-    landing.land({}, {(ZIPS, DAY): [stray]})
-    landing.land({(ZIPS, DAY): [own]})
-    s3_proxy.forget()
-    landing.land({(ZIPS, DAY): [own]})
-    assert len(s3_proxy.log) == 2
-
-
-def test_a_stray_joins_the_manifest_that_is_written_while_it_lands(place, server) -> None:
-    own, stray = server.has(listed(b"own"), b"own"), listed(b"stray", "b.zip", "2")
-
-    def fetch(file: RemoteFile) -> Iterator[bytes]:
-        land(place, server, own)
-        yield b"stray"
-
-    (landed,) = Landing(place.store, fetch, Retry(Event()), workers=1).land({}, {(ZIPS, DAY): [stray]})
-    assert landed.files == 2
-    named, stored = named_and_stored(place)
-    assert named == stored
-
-
-def test_a_partition_that_lands_while_a_stray_does_names_it_too(place, server) -> None:
-    own, stray = listed(b"own"), server.has(listed(b"stray", "b.zip", "2"), b"stray")
-
-    def fetch(file: RemoteFile) -> Iterator[bytes]:
-        Landing(place.store, server.fetch, Retry(Event()), workers=1).land({}, {(ZIPS, DAY): [stray]})
-        yield b"own"
-
-    (landed,) = Landing(place.store, fetch, Retry(Event()), workers=1).land({(ZIPS, DAY): [own]})
-    assert landed.files == 2
-    assert named_and_stored(place)[0].keys() == {"a.zip", "b.zip"}
 
 
 def test_a_file_that_another_task_has_removed_is_named_by_no_manifest(tmp_path, server) -> None:

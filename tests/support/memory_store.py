@@ -31,6 +31,10 @@ class _Target:
     def write(self, chunk: bytes) -> None:
         self.held += chunk
 
+    def aim(self, key: str, *, create: bool) -> bool:
+        self.key, self.create = key, create
+        return True
+
     def publish(self) -> ObjectMeta:
         return self.store.put(self.key, bytes(self.held), create=self.create)
 

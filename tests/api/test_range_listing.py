@@ -1,0 +1,363 @@
+"""A range lists what its dates list alone, whatever the server means by a creation date, or says why not."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from airflow_provider_cca.api.client import CcaClient
+from airflow_provider_cca.api.config import CcaConfig
+from airflow_provider_cca.core.listings import Window
+from airflow_provider_cca.core.partition import Partition, Scope
+from airflow_provider_cca.errors import (
+    InvalidArgument,
+    InvalidRequest,
+    MalformedListing,
+    NotYetListed,
+    ServerFault,
+    StillProcessing,
+    UnexpectedAnswer,
+)
+from airflow_provider_cca.reports import REPORTS, Grain
+
+ZIPS, CDR = Scope(REPORTS["cdr_compressed"]), Scope(REPORTS["cdr"], site="acme")
+MONTHLY = Scope(REPORTS["peak_port_monthly"], level="site")
+TODAY = datetime.now(UTC).date()
+
+ZONES = {"Pacific": ZoneInfo("America/Los_Angeles"), "+8": ZoneInfo("Asia/Shanghai")}
+
+Json = dict[str, Any]
+
+
+def days_ago(days: int) -> Partition:
+    return Partition(TODAY - timedelta(days=days))
+
+
+@dataclass
+class Server:
+    """A CCA of one report, in which every file has an id, a creation time, and the date it is listed under.
+
+    `answer` may look at the dates and the start that were asked for, and answer something else: a status,
+    or the JSON.
+    """
+
+    created: list[datetime] = field(default_factory=list)
+    listed_under: Callable[[datetime], date] = lambda moment: moment.date()
+    stamp: Callable[[datetime], Any] = lambda moment: f"{moment:%m/%d/%YT%H:%M:%S+0000}"
+    answer: Callable[[date, date, int, Json], Json | int | bytes] = lambda first, last, start, page: page
+    sites: tuple[str, ...] = ("acme",)
+    asked: list[tuple[date, date]] = field(default_factory=list)
+    config: CcaConfig | None = None
+
+    def page(self, query: dict[str, str]) -> Json | int | bytes:
+        start, size = int(query["from"]), int(query["size"])
+        names = [name for name in query if name.endswith(("StartDate", "EndDate", "StartMonth", "EndMonth"))]
+        form = "%m%Y" if "Month" in names[0] else "%m%d%Y"
+        first, last = (datetime.strptime(query[name], form).date() for name in names)
+        self.asked.append((first, last))
+        under = self.listed_under
+        if form == "%m%Y":
+            under = lambda moment: self.listed_under(moment).replace(day=1)  # noqa: E731
+        found = [
+            self.item(n, moment) for n, moment in enumerate(self.created) if first <= under(moment) <= last
+        ]
+        items = found[start : start + size]
+        page = {"total": len(found), "from": start, "size": len(items), "items": items}
+        return self.answer(first, last, start, page)
+
+    def item(self, number: int, created: datetime) -> Json:
+        return {
+            "id": f"file-{number}", "createdOn": self.stamp(created), "downloadLink": "http://127.0.0.1/x",
+            "fileSize": 1, "fileName": f"{number}.zip", "checksum": f"{number:032x}", "downloadAttempts": 0,
+        }  # fmt: skip
+
+    def listing_of_sites(self) -> Json:
+        return {"total": len(self.sites), "items": [{"siteName": name} for name in self.sites]}
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[[Server], CcaClient]]:
+    running: list[tuple[ThreadingHTTPServer, CcaClient]] = []
+
+    def start(server: Server) -> CcaClient:
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def log_message(self, *args: Any) -> None: ...
+
+            def send(self, answer: Json | int | bytes) -> None:
+                status = answer if isinstance(answer, int) else 200
+                body = (
+                    answer
+                    if isinstance(answer, bytes)
+                    else json.dumps({} if status != 200 else answer).encode()
+                )
+                self.send_response(status)
+                if status != 204:
+                    self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                if status != 204:
+                    self.wfile.write(body)
+
+            def do_POST(self) -> None:
+                self.rfile.read(int(self.headers["Content-Length"]))
+                self.send({"tokenType": "Bearer", "accessToken": "t", "expiresIn": 43199})
+
+            def do_GET(self) -> None:
+                url = urlsplit(self.path)
+                query = {name: values[0] for name, values in parse_qs(url.query).items()}
+                self.send(server.listing_of_sites() if url.path.endswith("/v1/cdr") else server.page(query))
+
+        http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        Thread(target=http.serve_forever, daemon=True).start()
+        config = CcaConfig(account="a", password="p", host="127.0.0.1", port=http.server_port, schema="http")
+        running.append((http, CcaClient(config)))
+        return running[-1][1]
+
+    yield start
+    for http, client in running:
+        client.__exit__(None, None, None)
+        http.shutdown()
+        http.server_close()
+
+
+def daily(days: int, hours: tuple[int, ...] = (7,), until: int = 0) -> list[datetime]:
+    """Files created on each of the last days, up to some days ago."""
+    return [
+        datetime.combine(TODAY - timedelta(days=back), time(hour, 24), UTC)
+        for back in range(days, until - 1, -1)
+        for hour in hours
+    ]
+
+
+READINGS: dict[str, Callable[[datetime], date]] = {
+    "UTC": lambda moment: moment.date(),
+    "the day before": lambda moment: moment.date() - timedelta(days=1),
+    "the day after": lambda moment: moment.date() + timedelta(days=1),
+    "the second day before": lambda moment: moment.date() - timedelta(days=2),
+    **{name: lambda moment, zone=zone: moment.astimezone(zone).date() for name, zone in ZONES.items()},
+}
+
+
+@pytest.mark.parametrize("days", [400, 40, 6])
+@pytest.mark.parametrize("hours", [(7,), (0, 7, 15, 23)])
+@pytest.mark.parametrize("reading", READINGS)
+def test_a_range_lists_what_its_dates_list_alone(serve, reading, hours, days) -> None:
+    server = Server(daily(days, hours), READINGS[reading])
+    client = serve(server)
+    first, last = days_ago(min(days, 365)), days_ago(3)
+    found = client.list_range(Window(ZIPS, first, last))
+    expected: dict[Partition, set[str]] = {partition: set() for partition in first.until(last)}
+    for number, moment in enumerate(server.created):
+        if (partition := Partition(READINGS[reading](moment))) in expected:
+            expected[partition].add(f"file-{number}")
+    assert {partition: {file.id for file in files} for partition, files in found.files.items()} == expected
+    assert not found.failures
+    assert all(file.partition == partition for partition, files in found.files.items() for file in files)
+    if reading == "UTC" and len(server.created) <= 1000:
+        assert len(server.asked) == 3
+
+
+@pytest.mark.parametrize("lag", [0, 1])
+def test_months_are_parted_as_the_server_does(serve, lag) -> None:
+    created = [datetime(TODAY.year - 1, month, 3, 7, tzinfo=UTC) for month in range(1, 13)]
+    before = lambda moment: (moment.replace(day=1) - timedelta(days=1)).date() if lag else moment.date()  # noqa: E731
+    client = serve(Server(created, before))
+    first, last = (
+        Partition(date(TODAY.year - 1, 1, 1), Grain.MONTH),
+        Partition(date(TODAY.year - 1, 11, 1), Grain.MONTH),
+    )
+    found = client.list_range(Window(MONTHLY, first, last))
+    names = {str(partition): [file.id for file in files] for partition, files in found.files.items()}
+    assert names == {f"{TODAY.year - 1}-{month:02}": [f"file-{month - 1 + lag}"] for month in range(1, 12)}
+
+
+def test_what_a_range_has_proven_is_not_asked_again(serve) -> None:
+    server = Server(daily(40, until=3))
+    client = serve(server)
+    for _ in range(3):
+        assert len(client.list_range(Window(ZIPS, days_ago(30), days_ago(3))).files) == 28
+    assert len(server.asked) == 5
+
+
+def test_an_unreadable_creation_stamp_costs_a_range_nothing_but_requests(serve) -> None:
+    odd = datetime.combine(TODAY - timedelta(days=5), time(7, 24), UTC)
+    server = Server(
+        daily(10, until=3), stamp=lambda moment: "04/03/2019/2020T08:43:18+0000" if moment == odd else ""
+    )
+    found = serve(server).list_range(Window(ZIPS, days_ago(10), days_ago(3)))
+    assert [len(files) for _, files in sorted(found.files.items())] == [1] * 8
+    assert {file.created_on for files in found.files.values() for file in files} == {None}
+
+
+@pytest.mark.parametrize(
+    "stamp",
+    [lambda m: f"{m:%Y-%m-%dT%H:%M:%S}", lambda m: int(m.timestamp()), lambda m: int(m.timestamp()) * 1000],
+)
+def test_other_forms_of_stamps_part_a_range(serve, stamp) -> None:
+    server = Server(daily(10, until=3), stamp=stamp)
+    assert len(serve(server).list_range(Window(ZIPS, days_ago(10), days_ago(3))).files) == 8
+    assert len(server.asked) == 3
+
+
+# Still processing
+
+
+@pytest.mark.parametrize(
+    ("busy", "requests"), [((), 3), ((0,), 4), ((1,), 7), ((0, 1), 7), ((3,), 10), ((0, 3), 10), ((20,), 45)]
+)
+def test_dates_that_are_being_made_do_not_hold_back_the_others(serve, busy, requests) -> None:
+    server = Server(daily(39))
+    dates = {TODAY - timedelta(days=back) for back in busy}
+    server.answer = lambda first, last, start, page: 412 if any(first <= d <= last for d in dates) else page
+    found = serve(server).list_range(Window(ZIPS, days_ago(39), days_ago(0)))
+    assert {partition.first for partition in found.failures} == dates
+    assert all(type(error) is StillProcessing for error in found.failures.values())
+    assert sum(map(len, found.files.values())) == 40 - len(busy)
+    assert len(server.asked) <= requests
+
+
+def test_a_server_that_makes_all_dates_is_asked_a_few_times_only(serve) -> None:
+    server = Server(daily(39), answer=lambda first, last, start, page: 412)
+    with pytest.raises(StillProcessing):
+        serve(server).list_range(Window(ZIPS, days_ago(39), days_ago(0)))
+    assert len(server.asked) == 5
+
+
+# Nothing is listed
+
+
+def test_an_empty_date_is_believed_48_hours_after_its_end(serve) -> None:
+    client = serve(Server())
+    assert client.list_partition(ZIPS, days_ago(3)) == []
+    for days in (2, 1, 0):
+        with pytest.raises(NotYetListed, match="less than 48 hours ago"):
+            client.list_partition(ZIPS, days_ago(days))
+
+
+def test_a_young_date_without_files_is_no_empty_one_in_a_range_either(serve) -> None:
+    found = serve(Server(daily(20, until=2))).list_range(Window(ZIPS, days_ago(20), days_ago(0)))
+    assert set(found.failures) == {days_ago(1), days_ago(0)}
+    assert set(found.files) == {days_ago(days) for days in range(2, 21)}
+    assert {type(error) for error in found.failures.values()} == {NotYetListed}
+
+
+def test_a_date_that_is_being_made_does_not_empty_the_range_that_it_lies_in(serve) -> None:
+    server = Server(daily(20))
+    server.answer = lambda first, last, start, page: {"total": 0, "items": []} if last >= TODAY else page
+    found = serve(server).list_range(Window(ZIPS, days_ago(20), days_ago(0)))
+    assert set(found.failures) == {days_ago(0)}
+    assert all(len(files) == 1 for files in found.files.values())
+    assert len(found.files) == 20
+
+
+@pytest.mark.parametrize("none", [204, b"", {}, {"total": 0}, {"total": 0, "items": None}])
+def test_no_files_may_be_said_in_many_ways(serve, none) -> None:
+    client = serve(Server(answer=lambda first, last, start, page: none))
+    assert client.list_partition(ZIPS, days_ago(3)) == []
+    with pytest.raises(NotYetListed):
+        client.list_partition(ZIPS, days_ago(0))
+
+
+@pytest.mark.parametrize("status", [404, 406])
+def test_a_refusal_of_an_empty_date_means_none_where_other_dates_are_listed(serve, status) -> None:
+    server = Server(daily(30, until=8))
+    server.answer = lambda first, last, start, page: page if page["items"] else status
+    client = serve(server)
+    assert client.list_partition(ZIPS, days_ago(5)) == []
+    with pytest.raises(NotYetListed):
+        client.list_partition(ZIPS, days_ago(0))
+    found = client.list_range(Window(ZIPS, days_ago(12), days_ago(3)))
+    assert [len(files) for _, files in sorted(found.files.items())] == [1] * 5 + [0] * 5
+
+
+@pytest.mark.parametrize(("status", "kind"), [(404, UnexpectedAnswer), (406, InvalidRequest)])
+def test_a_refusal_of_everything_is_an_error_that_says_both_meanings(serve, status, kind) -> None:
+    server = Server(answer=lambda first, last, start, page: status)
+    client = serve(server)
+    with pytest.raises(kind, match=rf"{status}.*cannot be listed, or this is the server's way to say"):
+        client.list_partition(ZIPS, days_ago(5))
+    assert len(server.asked) <= 3
+    with pytest.raises(kind, match="cannot be listed, or"):
+        client.list_range(Window(ZIPS, days_ago(60), days_ago(3)))
+    assert len(server.asked) <= 6
+
+
+def test_a_range_that_is_refused_for_its_length_is_listed_date_by_date(serve) -> None:
+    server = Server(daily(60, until=3))
+    server.answer = lambda first, last, start, page: page if (last - first).days <= 31 else 406
+    found = serve(server).list_range(Window(ZIPS, days_ago(60), days_ago(3)))
+    assert sum(map(len, found.files.values())) == 58
+
+
+def test_an_unknown_site_is_an_error_that_names_it_however_young_the_date(serve) -> None:
+    client = serve(Server())
+    for days in (0, 5):
+        with pytest.raises(InvalidArgument, match="'acne' is not one of the 1 sites of this account"):
+            client.list_partition(Scope(REPORTS["cdr"], site="acne"), days_ago(days))
+    assert client.list_partition(CDR, days_ago(5)) == []
+
+
+def test_a_page_of_1000_that_is_refused_becomes_a_smaller_one(serve) -> None:
+    server = Server(daily(30, until=3))
+    real = server.page
+    server.page = lambda query: real(query) if int(query["size"]) <= 100 else 406  # type: ignore[method-assign]
+    found = serve(server).list_range(Window(ZIPS, days_ago(30), days_ago(3)))
+    assert sum(map(len, found.files.values())) == 28
+
+
+# What fails
+
+
+def test_a_date_with_a_malformed_entry_holds_back_itself_alone(serve) -> None:
+    server = Server(daily(30, until=3))
+    real = server.item
+    server.item = lambda n, created: {**real(n, created), "checksum": None if n == 7 else "0" * 32}  # type: ignore[method-assign]
+    found = serve(server).list_range(Window(ZIPS, days_ago(30), days_ago(3)))
+    assert {partition: type(error) for partition, error in found.failures.items()} == {
+        days_ago(23): MalformedListing
+    }
+    assert len(found.files) == 27
+
+
+@pytest.mark.parametrize("broken", [500, b"<html>sorry</html>"])
+def test_a_range_that_is_too_large_for_the_server_is_listed_date_by_date(serve, broken) -> None:
+    server = Server(daily(30, until=3))
+    server.answer = lambda first, last, start, page: page if last == first else broken
+    found = serve(server).list_range(Window(ZIPS, days_ago(30), days_ago(3)))
+    assert sum(map(len, found.files.values())) == 28
+
+
+def test_a_server_that_fails_for_one_date_too_is_given_up(serve) -> None:
+    server = Server(answer=lambda first, last, start, page: 500)
+    with pytest.raises(ServerFault):
+        serve(server).list_range(Window(ZIPS, days_ago(30), days_ago(3)))
+    assert len(server.asked) == 12
+
+
+def test_a_server_that_fails_for_many_scopes_is_not_asked_for_all_of_them(serve) -> None:
+    server = Server(answer=lambda first, last, start, page: 500)
+    client = serve(server)
+    windows = [Window(Scope(REPORTS["cdr"], site=f"s{n}"), days_ago(9), days_ago(3)) for n in range(200)]
+    assert all(isinstance(found.error, ServerFault) for _, found in client.list_ranges(windows))
+    assert len(server.asked) <= 12 * 60
+
+
+def test_one_scope_that_fails_does_not_hold_back_the_others(serve) -> None:
+    server = Server(daily(9, until=3))
+    client = serve(server)
+    real, count = server.page, itertools.count()
+    server.page = lambda query: 500 if next(count) < 12 else real(query)  # type: ignore[method-assign]
+    broken = client.list_ranges([Window(CDR, days_ago(9), days_ago(3))])
+    assert isinstance(next(broken)[1].error, ServerFault)
+    assert len(client.list_range(Window(CDR, days_ago(9), days_ago(3))).files) == 7
