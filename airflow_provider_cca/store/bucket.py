@@ -120,9 +120,6 @@ class BucketStore(Store):
                     raise self._changed(key) from error
                 raise
 
-    def replace(self, key: str, content: bytes, before: ObjectMeta | None) -> None:
-        self.put_if_unchanged(key, content, before)
-
     def _copy(self, key: str, to: str, meta: ObjectMeta) -> None:
         conditional = self.capabilities().retire
         if not conditional:

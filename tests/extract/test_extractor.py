@@ -104,7 +104,7 @@ def test_each_member_becomes_an_object_and_the_manifest_names_them(store, tmp_pa
     assert {name for name in tree(tmp_path) if name.startswith("cdr_csv")} == {
         f"{CSVS}/{name}" for name in ("one.csv.gz", "two.csv.gz", "_manifest.json")
     }
-    sizes = sum(store.sizes(CSVS)[f"{name}.csv.gz"] for name in ("one", "two"))
+    sizes = sum(store.list(CSVS)[f"{name}.csv.gz"].size for name in ("one", "two"))
     assert done == Unpacked(DAY, f"{CSVS}/_manifest.json", 2, sizes, 2)
 
 
@@ -132,7 +132,7 @@ def test_what_is_done_is_not_read_again(store, tmp_path) -> None:
     """The manifest vouches for it: a zip that has become unreadable since does no harm."""
     put(store, a=zipped(("one.csv", CSV)))
     unpack(store)
-    size = store.sizes(ZIPS)["a.zip"]
+    size = store.list(ZIPS)["a.zip"].size
     (tmp_path / ZIPS / "a.zip").write_bytes(bytes(size))
     assert unpack(store)[0].written == 0
 
@@ -182,7 +182,7 @@ def test_the_members_of_a_revised_zip_take_the_place_of_the_old_ones(store) -> N
     put(store, a=zipped(("x.csv", b"new"), ("x.csv", b"new too")))
     assert unpack(store)[0].written == 2
     assert sorted(content for _, content in unpacked(store)) == [b"new", b"new too"]
-    assert len(store.sizes(CSVS)) == 3
+    assert len(store.list(CSVS)) == 3
 
 
 def test_the_members_of_a_zip_that_left_the_source_stay(store, tmp_path) -> None:
@@ -269,7 +269,7 @@ def test_a_bad_zip_leaves_nothing_of_itself_and_does_not_hold_back_the_others(st
     put(store, a=body, b=zipped(("good.csv", CSV)))
     with pytest.raises(error, match=r"a\.zip"):
         unpack(store)
-    assert set(store.sizes(CSVS)) == {"good.csv.gz"}
+    assert set(store.list(CSVS)) == {"good.csv.gz"}
 
 
 def test_several_bad_zips_are_named_together(store) -> None:
@@ -292,10 +292,10 @@ def test_a_bad_day_does_not_hold_back_the_other_days(store) -> None:
 
 def test_a_zip_that_is_not_the_one_that_landed_is_not_unpacked(store, tmp_path) -> None:
     put(store, a=zipped(("x.csv", CSV)))
-    (tmp_path / ZIPS / "a.zip").write_bytes(bytes(store.sizes(ZIPS)["a.zip"]))
+    (tmp_path / ZIPS / "a.zip").write_bytes(bytes(store.list(ZIPS)["a.zip"].size))
     with pytest.raises(WrongChecksum, match="nothing of it was unpacked"):
         unpack(store)
-    assert store.sizes(CSVS) == {}
+    assert store.list(CSVS) == {}
 
 
 @pytest.mark.parametrize(
@@ -351,7 +351,7 @@ def test_a_killed_task_stops_between_two_chunks(store) -> None:
     closed.set()
     with pytest.raises(Closed):
         unpack(store, closed=closed)
-    assert store.sizes(CSVS) == {}
+    assert store.list(CSVS) == {}
 
 
 def test_two_at_the_same_time_end_with_one_right_result(store) -> None:
@@ -360,7 +360,7 @@ def test_two_at_the_same_time_end_with_one_right_result(store) -> None:
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda _: unpack(store), range(2)))
     assert sorted(unpacked(store)) == sorted(members)
-    assert len(store.sizes(CSVS)) == 51
+    assert len(store.list(CSVS)) == 51
 
 
 # The operator, after a landing from the simulator

@@ -102,7 +102,7 @@ def test_nothing_is_visible_before_it_is_published_and_then_it_is_whole(place, s
     steps = written(place, content)
     next(steps)
     assert [key for key in place.objects() if not key.endswith(".part")] == []
-    assert place.store.sizes("a").get("b.bin") is None
+    assert place.store.list("a") == {}
     next(steps)
     steps.close()
     assert (place.objects(), place.uploads()) == ({"a/b.bin": content}, [])
@@ -118,7 +118,7 @@ def test_an_object_is_as_it_was_until_its_successor_is_published(place, size) ->
     next(steps)
     assert place.objects()["a/b.bin"] == content
     steps.close()
-    assert place.store.sizes("a") == {"b.bin": size}
+    assert place.store.list("a")["b.bin"].size == size
 
 
 @pytest.mark.parametrize("size", [0, SMALL, LARGE])
@@ -135,27 +135,28 @@ def test_what_is_given_up_leaves_nothing(place, size) -> None:
 def test_one_listing_gives_all_that_is_below_a_folder(place) -> None:
     for key in ("r/a=1/x", "r/a=1/y", "r/a=2/x", "r/z", "other/x"):
         place.store.write(key, key.encode())
-    assert place.store.sizes_below("r") == {"r": {"z": 3}, "r/a=1": {"x": 7, "y": 7}, "r/a=2": {"x": 7}}
-    assert place.store.sizes("r") == {"z": 3}
-    assert place.store.sizes_below("nowhere") == place.store.sizes("nowhere") == {}
+    found = {folder: {*names} for folder, names in place.store.list_below("r").items()}
+    assert found == {"r": {"z"}, "r/a=1": {"x", "y"}, "r/a=2": {"x"}}
+    assert {*place.store.list("r")} == {"z"}
+    assert place.store.list_below("nowhere") == place.store.list("nowhere") == {}
 
 
 def test_what_is_there_is_given_with_what_a_replacement_is_told_by_and_what_is_not_is_none(place) -> None:
-    assert place.store.present("one") is None
-    place.store.replace("one", b"first", None)
-    content, stored = place.store.present("one")
-    place.store.replace("one", b"second", stored)
-    assert (content, stored.size, place.store.present("one")[0]) == (b"first", 5, b"second")
+    assert place.store.get("one") is None
+    place.store.put_if_unchanged("one", b"first", None)
+    content, stored = place.store.get("one")
+    place.store.put_if_unchanged("one", b"second", stored)
+    assert (content, stored.size, place.store.get("one")[0]) == (b"first", 5, b"second")
 
 
 def test_on_s3_who_replaces_what_was_replaced_since_is_told(s3, new_prefix) -> None:
     store = open_store(f"s3://aws_default@{BUCKET}/{new_prefix()}")
-    store.replace("one", b"first", None)
-    _, stored = store.present("one")
-    store.replace("one", b"second", stored)
+    store.put_if_unchanged("one", b"first", None)
+    _, stored = store.get("one")
+    store.put_if_unchanged("one", b"second", stored)
     for before in (stored, None):
         with pytest.raises(StoreError, match="another task"):
-            store.replace("one", b"third", before)
+            store.put_if_unchanged("one", b"third", before)
     assert store.read("one") == b"second"
 
 
@@ -207,8 +208,7 @@ def test_an_s3_object_is_at_the_very_url_that_the_destination_says(s3, new_prefi
     store = open_store(f"{url}/{number}/")
     store.write("a=1/b", b"content")
     assert ObjectStoragePath(f"{url}/{number}/a=1/b").read_bytes() == b"content"
-    assert store.sizes("a=1") == {"b": 7}
-    assert store.sizes_below("a=1") == {"a=1": {"b": 7}}
+    assert store.list("a=1")["b"].size == store.list_below("a=1")["a=1"]["b"].size == 7
 
 
 def test_a_mistyped_connection_is_no_licence_to_use_the_rights_of_the_worker(monkeypatch) -> None:
@@ -574,11 +574,11 @@ def test_a_manifest_whose_etag_is_no_md5_is_replaced_on_a_condition_too(s3, new_
     with store.writing(MANIFEST, 0) as target:
         target.write(bytes(PART_BYTES + 1))
         target.publish()
-    before = store.objects_below(FOLDER)[FOLDER][MANIFEST_NAME]
+    before = store.list_below(FOLDER)[FOLDER][MANIFEST_NAME]
     assert (before.md5, before.etag[-2:]) == (None, "-2")
-    store.replace(MANIFEST, b"ours", before)
+    store.put_if_unchanged(MANIFEST, b"ours", before)
     with pytest.raises(StoreError, match="was written by another task meanwhile"):
-        store.replace(MANIFEST, b"too late", before)
+        store.put_if_unchanged(MANIFEST, b"too late", before)
     assert store.read(MANIFEST) == b"ours"
 
 

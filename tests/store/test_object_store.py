@@ -51,9 +51,9 @@ def test_what_is_published_is_whole(store: Store, size: int) -> None:
     with store.writing("a/b.bin", size) as target:
         for start in range(0, size, 1 << 20):
             target.write(b"x" * min(1 << 20, size - start))
-            assert store.sizes("a").get("b.bin") is None
+            assert store.list("a") == {}
         target.publish()
-    assert store.sizes("a") == {"b.bin": size}
+    assert store.list("a")["b.bin"].size == size
     assert store.read("a/b.bin") == b"x" * size
 
 
@@ -62,7 +62,7 @@ def test_what_is_not_published_leaves_nothing(store: Store, size: int) -> None:
     with pytest.raises(KeyboardInterrupt), store.writing("a/b.bin", size) as target:
         target.write(b"x" * size)
         raise KeyboardInterrupt
-    assert store.sizes("a") == {}
+    assert store.list("a") == {}
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -80,7 +80,7 @@ def test_the_md5_of_an_object(store: Store) -> None:
 
 
 def test_a_folder_that_is_not_there_is_empty(store: Store) -> None:
-    assert store.sizes("nowhere") == {}
+    assert store.list("nowhere") == {}
 
 
 def test_a_missing_object_is_an_error_that_says_what_to_check(store: Store) -> None:
@@ -129,6 +129,18 @@ def test_of_many_that_create_one_object_at_once_one_succeeds(store: Store, size:
     with ThreadPoolExecutor(4) as pool:
         (won,) = (number for number in pool.map(create, range(4)) if number is not None)
     assert store.read("a/b") == bytes([won]) * size
+
+
+def test_what_finds_its_key_taken_goes_to_another_one_with_the_same_bytes(store: Store) -> None:
+    store.write("a/b", b"first")
+    with store.writing("a/b", 6, create=True) as target:
+        target.write(b"second")
+        with pytest.raises(AlreadyExists):
+            target.publish()
+        assert target.aim("a/c", create=True)
+        target.publish()
+    assert (store.read("a/b"), store.read("a/c")) == (b"first", b"second")
+    assert {*store.list("a")} == {"b", "c"}
 
 
 def test_an_object_is_replaced_only_while_it_is_what_was_read(store: Store) -> None:
