@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from errno import EPERM
 from pathlib import Path
 from socket import AF_UNIX, socket
@@ -15,7 +16,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from airflow_provider_cca.errors import AlreadyExists, Changed, DestinationUnusable, StoreError
 from airflow_provider_cca.integration.destination import open_store
-from airflow_provider_cca.store.any_filesystem import FsspecStore
+from airflow_provider_cca.store.any_filesystem import STALE_SECONDS, FsspecStore
 from airflow_provider_cca.store.local import LocalStore
 from airflow_provider_cca.store.object_store import PART_BYTES, Store
 from airflow_provider_cca.store.opening import store_at
@@ -310,6 +311,19 @@ def test_a_name_that_no_object_can_have_is_not_tried_again(tmp_path: Path, name:
 def test_a_name_may_be_as_long_as_the_disk_allows(tmp_path: Path) -> None:
     store_at(tmp_path).write("x" * 255, b"x")
     assert tree(tmp_path) == {"x" * 255: b"x"}
+
+
+def test_what_killed_writers_left_is_swept_and_what_is_being_written_is_not(
+    memory_fs: MemoryFileSystem,
+) -> None:
+    store = FsspecStore(memory_fs, "/root")
+    store.write("a/b", b"x")
+    for name in ("old", "new"):
+        memory_fs.pipe_file(f"/root/a/.{name}.part", b"half")
+    memory_fs.store["/root/a/.old.part"].created -= timedelta(seconds=STALE_SECONDS + 1)
+    assert [*store.list("a")] == [*store.list_below("a")["a"]] == ["b"]
+    store.sweep("a")
+    assert {*memory_fs.store} == {"/root/a/b", "/root/a/.new.part"}
 
 
 def test_a_path_without_a_scheme_is_local(tmp_path: Path) -> None:
