@@ -35,7 +35,7 @@ def open_store(destination: object, argument: str = "destination") -> Store:
         # ObjectStoragePath would import every store's library first, which takes longer than a landing.
         return store_at(where.root or "/")
     extra, opened = _KINDS.get(where.scheme, ("", _filesystem))
-    install = f", as by pip install 'airflow-provider-cca[{extra}]'" if extra else ""
+    needs = f"'airflow-provider-cca[{extra}]'" if extra else "the provider of its store"
     cannot = f"{argument} {where.url()!r} cannot be opened"
     _quiet()
     try:
@@ -43,13 +43,10 @@ def open_store(destination: object, argument: str = "destination") -> Store:
             _must_exist(where.conn_id)
         return opened(where)
     except ImportError as error:
-        raise DestinationUnusable(
-            f"{cannot} ({error}): install the provider of its store{install}"
-        ) from error
+        raise DestinationUnusable(f"{cannot} ({error}): install {needs}, as with pip") from error
     except ValueError as error:
         raise DestinationUnusable(
-            f"{cannot} ({error}): check it, its connection, and that the provider of its store is installed"
-            f"{install}"
+            f"{cannot} ({error}): check it, its connection, and that {needs} is installed"
         ) from error
     except CcaError:
         raise
