@@ -35,7 +35,6 @@ class FsspecStore(Store):
     :param root: Its path in the filesystem.
     """
 
-    at_once = False
     open_options: Mapping[str, Any] = {"block_size": PART_BYTES}
     """What `open` is told so that it holds little of a file in memory."""
 

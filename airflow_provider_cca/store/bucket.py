@@ -120,9 +120,6 @@ class BucketStore(Store):
                     raise self._changed(key) from error
                 raise
 
-    def replace(self, key: str, content: bytes, before: ObjectMeta | None) -> None:
-        self.put_if_unchanged(key, content, before)
-
     def _copy(self, key: str, to: str, meta: ObjectMeta) -> None:
         conditional = self.capabilities().retire
         if not conditional:
@@ -162,24 +159,35 @@ class _Upload:
     def __init__(self, store: BucketStore, key: str, size: int, create: bool) -> None:
         self._store, self._key, self._only_new = store, key, create
         self._part_bytes = max(PART_BYTES, (size // MAX_PARTS // PART_UNIT + 1) * PART_UNIT)
-        self._held = bytearray()
+        self._held: list[bytes] = []
+        self._length = 0
         self._parts: Parts | None = None
         self._number = 0
 
     def write(self, chunk: bytes) -> None:
-        self._held += chunk
+        self._held.append(chunk)
+        self._length += len(chunk)
         # The listing can be wrong about the size: parts are large only after many have come.
         part = min(self._part_bytes, PART_BYTES << self._number // PARTS_OF_A_SIZE)
-        if len(self._held) <= part:
+        if self._length <= part:
             return
         with self._store.translated("write", self._key):
             if self._parts is None:
                 can = self._only_new and self._store.capabilities().create_in_parts
                 self._parts = self._store._begin(self._key, create=can)
-            while len(self._held) > part:
-                self._parts.send(bytes(memoryview(self._held)[:part]))
-                del self._held[:part]
+            while self._length > part:
+                self._parts.send(self._taken(part))
                 self._number += 1
+
+    def _taken(self, size: int) -> bytes:
+        """Take so many bytes out of what is held, so that they are in memory once while they are sent."""
+        held, self._held = self._held, []
+        while (rest := sum(map(len, held)) - size) > 0:
+            last = held.pop()
+            self._held.insert(0, last[-rest:])
+            held.append(last[:-rest])
+        self._length -= size
+        return b"".join(held)
 
     def aim(self, key: str, *, create: bool) -> bool:
         self._key, self._only_new = key, create
@@ -191,7 +199,7 @@ class _Upload:
             if self._only_new:
                 return self._published_new()
             if self._parts is None:
-                return store._put(self._key, bytes(self._held))
+                return store._put(self._key, b"".join(self._held))
             return self._complete(self._parts)
 
     def _published_new(self) -> ObjectMeta:
@@ -200,7 +208,7 @@ class _Upload:
             store._must_not_exist(self._key)
         try:
             if self._parts is None:
-                return store._put(self._key, bytes(self._held), create=can.create)
+                return store._put(self._key, b"".join(self._held), create=can.create)
             return self._complete(self._parts)
         except Exception as error:
             if is_condition_failed(error):
@@ -208,7 +216,7 @@ class _Upload:
             raise
 
     def _complete(self, parts: Parts) -> ObjectMeta:
-        meta = parts.complete(bytes(self._held))
+        meta = parts.complete(self._taken(self._length))
         self._parts = None
         return meta
 

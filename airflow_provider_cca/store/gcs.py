@@ -51,19 +51,19 @@ class GcsStore(BucketStore):
 
     def _read(self, key: str) -> tuple[bytes, ObjectMeta]:
         meta = self._head(key)
-        return self._blob(key).download_as_bytes(if_generation_match=int(meta.etag), **_ONCE), meta
+        return b"".join(self._ranges(key, meta)), meta
 
     def chunks(self, key: str) -> Iterator[bytes]:
         with self.translated("read", key):
-            meta = self._head(key)
-            if not meta.size:  # a range of nothing is refused
-                return
-            version = int(meta.etag)
-            with self._blob(key).open(
-                "rb", chunk_size=PART_BYTES, if_generation_match=version, **_ONCE
-            ) as source:
-                while chunk := source.read(READ_BYTES):
-                    yield chunk
+            for part in self._ranges(key, self._head(key)):
+                for start in range(0, len(part), READ_BYTES):
+                    yield part[start : start + READ_BYTES]
+
+    def _ranges(self, key: str, meta: ObjectMeta) -> Iterator[bytes]:
+        blob, version = self._blob(key), int(meta.etag)
+        for start in range(0, meta.size, PART_BYTES):
+            end = min(start + PART_BYTES, meta.size) - 1
+            yield blob.download_as_bytes(start=start, end=end, if_generation_match=version, **_ONCE)
 
     def _put(
         self, key: str, content: bytes, *, create: bool = False, before: ObjectMeta | None = None

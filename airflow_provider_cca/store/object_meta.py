@@ -48,10 +48,6 @@ class ObjectMeta(NamedTuple):
         """
         return self.md5 != md5 and (self.md5 is not None or self.modified > written)
 
-    def may_differ(self, md5: str, seen: ObjectMeta) -> bool:
-        """Return whether an object that had this MD5 when it was `seen` has to be read again."""
-        return self.etag != seen.etag if seen.etag else self.is_doubtful(md5, seen.modified)
-
 
 def from_listing(entry: Mapping[str, Any]) -> ObjectMeta:
     """Return what an entry of fsspec's `find` or `ls` with details, or an answer of boto3, says."""
@@ -90,8 +86,3 @@ def _md5(entry: Mapping[str, Any]) -> str | None:
     return md5_of_base64(
         entry.get("md5Hash") or (settings.get("content_md5") if isinstance(settings, Mapping) else None)
     )
-
-
-# Names from before; they go with their last caller.
-StoredObject = ObjectMeta
-stored = from_listing

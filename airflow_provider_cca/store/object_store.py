@@ -88,9 +88,6 @@ class Store(ABC):
     :param root: Where it is, without scheme and connection; names it in errors.
     """
 
-    at_once = True
-    """Whether an object takes the place of another at once. Elsewhere a listing may show part of its size."""
-
     def __init__(self, root: str) -> None:
         self.root = root.rstrip("/")
 
@@ -276,38 +273,10 @@ class Store(ABC):
                 raise self._changed(key) from error
             raise error_of(error, f"cannot {verb} {self.path(key)}") from error
 
-    # What the landing before conditions needs; it goes with its last caller.
-
-    def sizes(self, folder: str) -> dict[str, int]:
-        """Name -> bytes of the objects in a folder; empty when there is no such folder."""
-        return {name: one.size for name, one in self.list(folder).items()}
-
-    def sizes_below(self, folder: str) -> dict[str, dict[str, int]]:
-        """Folder, relative to the destination -> name -> bytes, of all below a folder, by one listing."""
-        return {
-            inside: {name: one.size for name, one in objects.items()}
-            for inside, objects in self.list_below(folder).items()
-        }
-
-    def objects_below(self, folder: str) -> dict[str, dict[str, ObjectMeta]]:
-        """The same, with all that the listing tells of each object."""
-        return self.list_below(folder)
-
     def read(self, key: str) -> bytes:
-        """A small object."""
+        """Return a small object; raises DestinationUnusable when there is none."""
         with self.translated("read", key):
             return self._read(key)[0]
-
-    def present(self, key: str) -> tuple[bytes, ObjectMeta] | None:
-        """A small object, with what `replace` tells it by; None when there is none."""
-        return self.get(key)
-
-    def replace(self, key: str, content: bytes, before: ObjectMeta | None) -> None:
-        """Write a small object that was `before`, or was not there.
-
-        Raises StoreError when somebody else has written it since, where the store can tell.
-        """
-        self.write(key, content)
 
 
 def error_of(error: Exception, sentence: str) -> CcaError:

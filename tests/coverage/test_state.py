@@ -31,7 +31,7 @@ from airflow_provider_cca.reconcile.inventory import Inventory
 from airflow_provider_cca.reconcile.reconciler import Reconciler
 from airflow_provider_cca.reports import REPORTS, Grain
 from airflow_provider_cca.store.any_filesystem import FsspecStore
-from airflow_provider_cca.store.object_meta import stored
+from airflow_provider_cca.store.object_meta import from_listing
 from airflow_provider_cca.store.object_store import Store
 from airflow_provider_cca.store.opening import store_at
 from tests.support.today import today
@@ -479,25 +479,25 @@ def test_how_hard_it_is_looked_decides_which_changes_are_found(tmp_path, verify,
 
 
 def test_a_store_that_lists_md5s_is_believed_and_one_that_lists_others_is_read() -> None:
-    s3 = stored({"size": 3, "ETag": f'"{MD5}"', "LastModified": NOW})
+    s3 = from_listing({"size": 3, "ETag": f'"{MD5}"', "LastModified": NOW})
     assert (s3.md5, s3.modified) == (MD5, NOW.timestamp())
-    assert stored({"size": 3, "ETag": f'"{MD5}-2"'})[2:] == (None, f"{MD5}-2")
-    google = stored({"size": 3, "md5Hash": "AAAAAAAAAAAAAAAAAAAAAA==", "updated": iso(NOW)})
+    assert from_listing({"size": 3, "ETag": f'"{MD5}-2"'})[2:] == (None, f"{MD5}-2")
+    google = from_listing({"size": 3, "md5Hash": "AAAAAAAAAAAAAAAAAAAAAA==", "updated": iso(NOW)})
     assert google == s3._replace(etag="")
     azure = {"content_settings": {"content_md5": bytearray(16)}, "last_modified": NOW, "etag": "0x8DC"}
-    assert stored({"size": 3, **azure}) == google._replace(etag="0x8DC")
+    assert from_listing({"size": 3, **azure}) == google._replace(etag="0x8DC")
 
 
 @pytest.mark.parametrize("odd", [{}, {"ETag": None, "mtime": "soon"}, {"md5Hash": "?"}, {"md5Hash": "AA=="}])
 def test_what_a_store_says_otherwise_is_taken_for_nothing(odd) -> None:
-    assert stored({"size": None, **odd}) == (0, 0.0, None, "")
+    assert from_listing({"size": None, **odd}) == (0, 0.0, None, "")
 
 
 def test_a_listing_of_a_memory_store_tells_sizes_and_times() -> None:
     store = FsspecStore(MemoryFileSystem(), "/coverage")
     before = time.time()
     folder = partition_in(store, ("a", b"aa"))
-    found = store.objects_below("cdr_compressed")[folder]
+    found = store.list_below("cdr_compressed")[folder]
     assert found["a"].size == 2
     assert before - 1 <= found["a"].modified <= found[MANIFEST_NAME].modified
     store.fs.rm("/coverage", recursive=True)

@@ -120,6 +120,18 @@ def test_of_four_that_create_one_object_at_once_one_succeeds(
     assert store.read("a/b") in [bytes([number]) * size for number in won or range(4)]
 
 
+def test_what_finds_its_key_taken_goes_to_another_one_with_the_same_bytes(store: Store) -> None:
+    store.write("a/b", b"first")
+    with store.writing("a/b", 6, create=True) as target:
+        target.write(b"second")
+        with pytest.raises(AlreadyExists):
+            target.publish()
+        assert target.aim("a/c", create=True)
+        target.publish()
+    assert (store.read("a/b"), store.read("a/c")) == (b"first", b"second")
+    assert {*store.list("a")} == {"b", "c"}
+
+
 def test_an_object_is_replaced_only_while_it_is_what_was_read(store: Store) -> None:
     first = store.put_if_unchanged("one", b"first", None)
     found = store.get("one")

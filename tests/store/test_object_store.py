@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from errno import EPERM
 from pathlib import Path
 from socket import AF_UNIX, socket
@@ -15,7 +16,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from airflow_provider_cca.errors import AlreadyExists, Changed, DestinationUnusable, StoreError
 from airflow_provider_cca.integration.destination import open_store
-from airflow_provider_cca.store.any_filesystem import FsspecStore
+from airflow_provider_cca.store.any_filesystem import STALE_SECONDS, FsspecStore
 from airflow_provider_cca.store.local import LocalStore
 from airflow_provider_cca.store.object_store import PART_BYTES, Store
 from airflow_provider_cca.store.opening import store_at
@@ -51,9 +52,9 @@ def test_what_is_published_is_whole(store: Store, size: int) -> None:
     with store.writing("a/b.bin", size) as target:
         for start in range(0, size, 1 << 20):
             target.write(b"x" * min(1 << 20, size - start))
-            assert store.sizes("a").get("b.bin") is None
+            assert store.list("a") == {}
         target.publish()
-    assert store.sizes("a") == {"b.bin": size}
+    assert store.list("a")["b.bin"].size == size
     assert store.read("a/b.bin") == b"x" * size
 
 
@@ -62,7 +63,7 @@ def test_what_is_not_published_leaves_nothing(store: Store, size: int) -> None:
     with pytest.raises(KeyboardInterrupt), store.writing("a/b.bin", size) as target:
         target.write(b"x" * size)
         raise KeyboardInterrupt
-    assert store.sizes("a") == {}
+    assert store.list("a") == {}
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -80,7 +81,7 @@ def test_the_md5_of_an_object(store: Store) -> None:
 
 
 def test_a_folder_that_is_not_there_is_empty(store: Store) -> None:
-    assert store.sizes("nowhere") == {}
+    assert store.list("nowhere") == {}
 
 
 def test_a_missing_object_is_an_error_that_says_what_to_check(store: Store) -> None:
@@ -129,6 +130,18 @@ def test_of_many_that_create_one_object_at_once_one_succeeds(store: Store, size:
     with ThreadPoolExecutor(4) as pool:
         (won,) = (number for number in pool.map(create, range(4)) if number is not None)
     assert store.read("a/b") == bytes([won]) * size
+
+
+def test_what_finds_its_key_taken_goes_to_another_one_with_the_same_bytes(store: Store) -> None:
+    store.write("a/b", b"first")
+    with store.writing("a/b", 6, create=True) as target:
+        target.write(b"second")
+        with pytest.raises(AlreadyExists):
+            target.publish()
+        assert target.aim("a/c", create=True)
+        target.publish()
+    assert (store.read("a/b"), store.read("a/c")) == (b"first", b"second")
+    assert {*store.list("a")} == {"b", "c"}
 
 
 def test_an_object_is_replaced_only_while_it_is_what_was_read(store: Store) -> None:
@@ -298,6 +311,19 @@ def test_a_name_that_no_object_can_have_is_not_tried_again(tmp_path: Path, name:
 def test_a_name_may_be_as_long_as_the_disk_allows(tmp_path: Path) -> None:
     store_at(tmp_path).write("x" * 255, b"x")
     assert tree(tmp_path) == {"x" * 255: b"x"}
+
+
+def test_what_killed_writers_left_is_swept_and_what_is_being_written_is_not(
+    memory_fs: MemoryFileSystem,
+) -> None:
+    store = FsspecStore(memory_fs, "/root")
+    store.write("a/b", b"x")
+    for name in ("old", "new"):
+        memory_fs.pipe_file(f"/root/a/.{name}.part", b"half")
+    memory_fs.store["/root/a/.old.part"].created -= timedelta(seconds=STALE_SECONDS + 1)
+    assert [*store.list("a")] == [*store.list_below("a")["a"]] == ["b"]
+    store.sweep("a")
+    assert {*memory_fs.store} == {"/root/a/b", "/root/a/.new.part"}
 
 
 def test_a_path_without_a_scheme_is_local(tmp_path: Path) -> None:

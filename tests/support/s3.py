@@ -26,6 +26,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.front import Front, certificate_in
+
 ACCESS_KEY, SECRET_KEY, REGION = "cca-tests", "cca-tests-secret", "us-east-1"
 BUCKET = "cca"
 CEPH = ("ceph-mon", "ceph-osd", "radosgw", "radosgw-admin", "monmaptool", "ceph")
@@ -83,11 +85,17 @@ class S3Server:
 
 @pytest.fixture(scope="session")
 def s3() -> Iterator[S3Server]:
-    """The server with one bucket, `BUCKET`; `aws_default` leads to it."""
-    with serve() as server, pytest.MonkeyPatch.context() as patch:
+    """The server with one bucket, `BUCKET`; `aws_default` leads to it over https, `aws_proxy` over http."""
+    with serve() as server, _folder() as folder, pytest.MonkeyPatch.context() as patch:
         server.client.create_bucket(Bucket=BUCKET)
-        patch.setenv("AIRFLOW_CONN_AWS_DEFAULT", server.connection())
+        certificate = certificate_in(Path(folder))
+        front = Front(int(server.endpoint.rpartition(":")[2]), certificate)
+        secure = json.loads(server.connection())
+        secure["extra"] |= {"endpoint_url": f"https://localhost:{front.port}", "verify": str(certificate)}
+        patch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(secure))
+        patch.setenv("AWS_CA_BUNDLE", str(certificate))  # for s3fs
         yield server
+        front.down()
 
 
 _numbers = count()

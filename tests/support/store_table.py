@@ -33,6 +33,6 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 def _parted(parameters: str, case: str) -> tuple[str, str]:
     from tests.support.store_servers import NAMES
 
-    store = next(name for name in NAMES if parameters.startswith(name))
+    store = next(name for name in sorted(NAMES, key=len, reverse=True) if parameters.startswith(name))
     rest = parameters.removeprefix(store).strip("-")
     return store, f"{case} ({rest})" if rest else case
