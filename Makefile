@@ -11,7 +11,7 @@ INSTALLED := $(VENV)/.installed
 export UV_SYSTEM_CERTS ?= true
 
 .DEFAULT_GOAL := help
-.PHONY: help demo ui env test test-live soak year kills stores versions bench lint fmt dist screenshots coverage-pictures clean
+.PHONY: help demo ui env test test-live soak year kills stores explore versions bench lint fmt dist screenshots coverage-pictures clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ env: ## write .env, with fresh secrets, for `docker compose up`
 
 test: lint ## lint, types, and the test suite
 	$(RUN) -m pytest -m "not live"
+
+explore: $(INSTALLED) ## try the orders in which tasks can move that write one partition; ten minutes
+	@$(RUN) -m tests.reliability.explorer
 
 # A folder of its own: PostgreSQL has a user of its own, whom any other run of pytest would lock out of the usual one.
 test-live: $(INSTALLED) ## the tests that run a real Airflow, the demo among them

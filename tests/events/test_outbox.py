@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 from collections.abc import Callable
 from pathlib import Path
 from threading import Event
@@ -49,57 +47,51 @@ def test_what_two_parts_keep_at_the_same_time_is_all_kept_on_s3(
     s3: Any, new_prefix: Callable[[], str], waits: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The second writes between the read and the write of the first."""
-    store, present, others = open_store(f"s3://aws_default@{BUCKET}/{new_prefix()}"), S3Store.present, [1]
+    store, get, others = open_store(f"s3://aws_default@{BUCKET}/{new_prefix()}"), S3Store.get, [1]
 
     def and_meanwhile(self: S3Store, key: str) -> Any:
-        found = present(self, key)
+        found = get(self, key)
         if others:
             others.pop()
             kept(store).add([one("2026-03-02")])
         return found
 
-    monkeypatch.setattr(S3Store, "present", and_meanwhile)
+    monkeypatch.setattr(S3Store, "get", and_meanwhile)
     kept(store).add([one("2026-03-01")])
     assert sorted(taken(store)) == ["2026-03-01", "2026-03-02"]
     assert taken(store) == []
 
 
-def test_a_second_part_waits_for_the_first_on_a_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store, replace, tries = store_at(tmp_path), LocalStore.replace, list[bool]()
+def test_what_two_parts_keep_at_the_same_time_is_all_kept_on_a_disk(
+    tmp_path: Path, waits: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second writes between the read and the write of the first, and again when the first tries again."""
+    store, get, others = store_at(tmp_path), LocalStore.get, ["2026-03-03", "2026-03-02"]
 
-    def and_meanwhile(self: LocalStore, key: str, *arguments: Any) -> None:
-        tries.append(is_locked(tmp_path / "_unannounced"))
-        replace(self, key, *arguments)
+    def and_meanwhile(self: LocalStore, key: str) -> Any:
+        found = get(self, key)
+        if others:
+            kept(store).add([one(others.pop())])
+        return found
 
-    monkeypatch.setattr(LocalStore, "replace", and_meanwhile)
+    monkeypatch.setattr(LocalStore, "get", and_meanwhile)
     kept(store).add([one("2026-03-01")])
-    assert taken(store) == ["2026-03-01"]
-    assert tries == [True, True]
-
-
-def is_locked(folder: Path) -> bool:
-    fd = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(fd)
-    return False
+    assert sorted(taken(store)) == ["2026-03-01", "2026-03-02", "2026-03-03"]
+    assert taken(store) == []
 
 
 def test_what_was_taken_by_an_attempt_that_seemed_to_fail_is_not_forgotten(
     tmp_path: Path, waits: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store, replace, failures = store_at(tmp_path), LocalStore.replace, [StoreError("no answer")]
+    store, put, failures = store_at(tmp_path), LocalStore.put_if_unchanged, [StoreError("no answer")]
     kept(store).add([one("2026-03-01")])
 
     def and_fail(self: LocalStore, key: str, *arguments: Any) -> None:
-        replace(self, key, *arguments)
+        put(self, key, *arguments)
         if failures:
             raise failures.pop()
 
-    monkeypatch.setattr(LocalStore, "replace", and_fail)
+    monkeypatch.setattr(LocalStore, "put_if_unchanged", and_fail)
     assert taken(store) == ["2026-03-01"]
     assert taken(store) == []
 

@@ -139,6 +139,7 @@ def test_an_entry_without_one_of_its_fields_is_damage(name):
         "/etc/passwd",
         "a/b.csv",
         "_manifest.json",
+        "_coverage.json",
         ".hidden",
         "a\0b",
         "\ud800",
@@ -146,5 +147,5 @@ def test_an_entry_without_one_of_its_fields_is_damage(name):
     ],
 )
 def test_an_entry_with_an_impossible_key_is_damage(key):
-    with pytest.raises(ValueError, match="no landing gives|none that a landing"):
+    with pytest.raises(ValueError, match="none that a landing gives"):
         read(files=[{**FILE, "key": key}])

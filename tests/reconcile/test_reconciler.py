@@ -32,7 +32,7 @@ from airflow_provider_cca.operators import (
     CcaReconcileOperator,
     CcaToObjectStorageOperator,
 )
-from airflow_provider_cca.simulator import Simulator, Status, StillProcessing, WrongBytes
+from airflow_provider_cca.simulator import Simulator, Status, StillProcessing, Ways, WrongBytes
 from airflow_provider_cca.store.local import LocalStore
 from airflow_provider_cca.store.object_store import Store
 from airflow_provider_cca.store.s3 import S3Store
@@ -1146,3 +1146,17 @@ def test_what_has_landed_is_announced_though_the_store_fails_to_say_what_had_bef
     assert found.keys() == {"cca/peak_port_daily/level=site"}
     assert "left to a later run to announce: busy" in caplog.text
     assert told(run, tmp_path, both, level="site").keys() == {"cca/cdr_compressed"}
+
+
+@pytest.mark.cca_simulator(days=60, sites=21, recovered=False, quirks=False, ways=Ways(dates="name"))
+def test_of_many_sites_whose_ranges_cannot_be_parted_old_dates_are_listed_in_turn(
+    sim: Simulator, reconcile: Reconcile, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The newest 14 dates in each run, the others each in one of 14 runs."""
+    reconcile("cdr", lookback_days=40)
+    (row,) = snapshot(tmp_path)["rows"]
+    looked_at = {cell["partition"] for cell in row["partitions"]}
+    assert looked_at == {ago(days) for days in [*range(14), 14, 28]}
+    assert {cell["files"] for cell in row["partitions"][:-2]} == {21}
+    assert sim.count(call="cdr") <= 60 + 21 * (len(looked_at) + 1)
+    assert "cannot be parted by createdOn" in caplog.text

@@ -4,8 +4,9 @@
     python -m tests.reliability.explorer SEED       one random run again
 
 Each task is a greenlet that stands still before every operation of the store and of the server; the schedule
-says which moves next, and where a task dies, an answer is lost, the server revises a file or somebody damages an
-object. After each operation the invariants are checked, and a violation is told by the operations that led there.
+says which moves next, and where a task dies, an answer is lost, the server revises a file or somebody damages
+an object. After each operation the invariants are checked, and a violation is told by the operations that led
+there.
 """
 
 from __future__ import annotations
@@ -14,17 +15,21 @@ import argparse
 import io
 import json
 import logging
+import math
 import random
+import secrets
 import sys
 import time
 import zipfile
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
-from functools import cache
-from itertools import combinations_with_replacement
+from functools import cache, partial
+from itertools import combinations_with_replacement, count
+from multiprocessing import get_context
 from threading import Event
 from typing import Any
 
@@ -37,7 +42,7 @@ from airflow_provider_cca.errors import CcaError
 from airflow_provider_cca.extract.extractor import Members
 from airflow_provider_cca.extract.zip_reader import Limits
 from airflow_provider_cca.landing import commit
-from airflow_provider_cca.landing.commit import Transaction
+from airflow_provider_cca.landing.commit import Job, Transaction
 from airflow_provider_cca.landing.lander import ServerFiles
 from airflow_provider_cca.landing.manifest_store import ManifestStore
 from airflow_provider_cca.landing.progress import Progress
@@ -54,6 +59,7 @@ LIMITS = Limits()
 PAIRS = [("land", "land"), ("land", "part"), ("land", "extract"), ("extract", "extract")]
 TASKS = ("land", "part", "reconcile", "extract")
 JUNK = b"junk"
+PROCESSES = 2
 
 
 class Killed(BaseException):
@@ -213,9 +219,10 @@ def world_key(scenario: Scenario) -> tuple[Any, ...]:
 class Run:
     """One run of a scenario.
 
-    :param choose: Called before each operation with (step, tasks that can move, the one that moved last); returns
-        the one that moves.
+    :param choose: Called before each operation with (step, tasks that can move, the one that moved last);
+        returns the one that moves.
     :param events: Step -> what happens there: "kill", "lose", "revise", ("damage", number, delete).
+    :param workers: Which of a task's files goes on, when it places them side by side; None: one by one.
     """
 
     def __init__(
@@ -224,7 +231,9 @@ class Run:
         choose: Callable[[int, list[int], int], int],
         events: dict[int, Any],
         mutate: Callable[[Transaction], None] = lambda transaction: None,
+        workers: random.Random | None = None,
     ) -> None:
+        self.workers = workers
         self.world, self.choose, self.events, self.mutate = World(scenario), choose, events, mutate
         self.steps = 0
         self.results: dict[int, str] = {}
@@ -318,13 +327,14 @@ class Run:
         return []
 
     def _start(self, number: int, kind: str) -> greenlet:
-        hub = getcurrent()
+        hub = self._hub = getcurrent()
 
         def saw(*answer: object) -> None:
             self.seen[number] = hash((self.seen.get(number), answer))
 
         def point(*op: str) -> Callable[[], None] | None:
-            fate = hub.switch(" ".join(op))
+            # A worker's operation is passed on by its task.
+            fate = (hub if getcurrent() is task else task).switch(" ".join(op))
             saw(op, fate)
             if fate == "kill":
                 raise Killed
@@ -342,7 +352,26 @@ class Run:
             except CcaError as error:
                 self.results[number] = f"{type(error).__name__}: {error}"
 
-        return greenlet(body)
+        task = greenlet(body)
+        return task
+
+    def _run(self, transaction: Transaction, jobs: list[Job] | None = None) -> None:
+        """As `Transaction.run`; with several files on their way at once, if there are to be."""
+        while True:
+            if jobs is None:
+                jobs = transaction.begin(transaction.manifests.read(transaction.path))
+            workers = [greenlet(lambda job=job: transaction.place(job)) for job in jobs]
+            if self.workers:
+                ops = {worker: worker.switch() for worker in workers}
+                while alive := [worker for worker in workers if not worker.dead]:
+                    worker = self.workers.choice(alive)
+                    ops[worker] = worker.switch(self._hub.switch(ops[worker]))
+            else:
+                for job in jobs:
+                    transaction.place(job)
+            if transaction.commit():
+                return
+            jobs = None
 
     def _task(
         self, number: int, kind: str, store: Any, point: Callable[..., Any], saw: Callable[..., Any]
@@ -368,7 +397,7 @@ class Run:
                 members = Members(manifests, PLACE[1], LIMITS, opened, failures)
                 transaction = Transaction(manifests, FOLDERS["X"], DATE, members)
                 self.mutate(transaction)
-                transaction.run()
+                self._run(transaction)
                 if failures:
                     raise next(iter(failures.values()))
             return
@@ -379,12 +408,9 @@ class Run:
         if kind == "reconcile":
             folder = manifests.read(FOLDERS["Z"])
             source.files = list_again()
-            jobs = transaction.begin(folder, source.listed())
-            for job in jobs:
-                transaction.place(job)
-            if transaction.commit():
-                return
-        transaction.run()
+            self._run(transaction, transaction.begin(folder, source.listed()))
+        else:
+            self._run(transaction)
 
     def _ended(self) -> Iterator[str]:
         for n, result in self.results.items():
@@ -429,9 +455,19 @@ def switching(steps: Sequence[int]) -> Callable[[int, list[int], int], int]:
     at = set(steps)
 
     def choose(step: int, alive: list[int], last: int) -> int:
-        if last in alive and step not in at:
-            return last
-        return next((n for n in alive if n > last), alive[0])
+        if last not in alive:
+            return alive[0]
+        return alive[(alive.index(last) + 1) % len(alive)] if step in at else last
+
+    return choose
+
+
+def in_turn(*turns: tuple[int, int]) -> Callable[[int, list[int], int], int]:
+    """These tasks, each for so many operations at the most; then the first that can move."""
+    given_out = iter([task for task, operations in turns for _ in range(operations)])
+
+    def choose(step: int, alive: list[int], last: int) -> int:
+        return next((task for task in given_out if task in alive), alive[0])
 
     return choose
 
@@ -446,6 +482,7 @@ def explore(
     mutate: Callable[[Transaction], None] = lambda transaction: None,
     *,
     is_shortest: bool = True,
+    until: float = math.inf,
 ) -> tuple[int, list[str]]:
     """Run every schedule with so many switches and one event at most.
 
@@ -454,10 +491,11 @@ def explore(
     Returns how many runs that took, and the operations that led to the shortest violation, if there is one.
 
     :param is_shortest: False: stop at the first violation.
+    :param until: When to stop, by the monotonic clock; what takes fewer decisions has been run by then.
     """
     seen: set[Any] = set()
     open_, runs, found = deque([((), (), switches)]), 0, list[str]()
-    while open_:
+    while open_ and time.monotonic() < until:
         at, happening, left = open_.popleft()
         run = Run(scenario, switching(at), dict(happening), mutate)
         trace = run.execute()
@@ -486,40 +524,73 @@ def at_random(seed: int, mutate: Callable[[Transaction], None] = lambda transact
     revisions = [("A", "a.zip", "A2"), ("B", "b.zip", "B2"), ("A", "a.zip", "A3")][: rng.randrange(4)]
     events = {rng.randrange(60): rng.choice(EVENTS) for _ in range(rng.randrange(4))}
     scenario = Scenario(kinds, before, tuple(revisions), tells_md5=seed % 2 == 0)
-    return Run(scenario, lambda step, alive, last: rng.choice(alive), events, mutate).execute()
+    workers = rng if seed % 3 else None
+    return Run(scenario, lambda step, alive, last: rng.choice(alive), events, mutate, workers).execute()
 
 
 BEFORE = ((), ("land", "extract"), ("land", "extract", "revise", "land"))
+
+
+def explore_pair(scenario: Scenario, switches: int, until: float) -> tuple[str, list[str]]:
+    """Explore two tasks until a time; returns a line that says what was explored, and a violation."""
+    still_time()
+    logging.disable(logging.CRITICAL)
+    began = time.monotonic()
+    runs, trace = explore(scenario, switches, until=until)
+    took = time.monotonic() - began
+    rest = " (out of time)" if time.monotonic() > until else ""
+    what = f"{' and '.join(scenario.kinds):24} {' '.join(scenario.before) or 'an empty folder':28}"
+    return f"{what} {runs:8,} runs {took:6.1f} s{rest}", trace
+
+
+def explore_seeds(first: int, step: int, until: float) -> tuple[int, list[str]]:
+    """Run every `step`th seed until a time; returns how many that were, and a violation."""
+    still_time()
+    logging.disable(logging.CRITICAL)
+    for done, seed in enumerate(count(first, step)):
+        if trace := at_random(seed):
+            return done, [f"seed {seed}", *trace]
+        if time.monotonic() > until:
+            return done + 1, []
+    raise AssertionError
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.reliability.explorer", description=__doc__)
     parser.add_argument("seed", nargs="?", type=int, help="of one random run")
     parser.add_argument("--switches", type=int, default=3)
-    parser.add_argument("--random", type=int, default=5000, help="random runs")
+    parser.add_argument("--seconds", type=float, default=540, help="for all; a third for random runs")
     asked = parser.parse_args()
-    logging.disable(logging.CRITICAL)
-    still_time()
     if asked.seed is not None:
+        still_time()
+        logging.disable(logging.CRITICAL)
         print(*at_random(asked.seed) or ["all invariants hold"], sep="\n    ")
         return 0
-    for kinds in combinations_with_replacement(TASKS, 2):
-        for before in BEFORE:
-            began = time.monotonic()
-            revisions = Scenario(kinds).revisions + (("A", "a.zip", "A3"),) * ("revise" in before)
-            runs, trace = explore(Scenario(kinds, before, revisions), asked.switches)
-            print(
-                f"{' and '.join(kinds):24} {' '.join(before):28} {runs:8,} runs {time.monotonic() - began:6.1f} s",
-                flush=True,
-            )
+    began = time.monotonic()
+    pairs = [
+        Scenario(kinds, before, Scenario(kinds).revisions + (("A", "a.zip", "A3"),) * ("revise" in before))
+        for kinds in combinations_with_replacement(TASKS, 2)
+        for before in BEFORE
+    ]
+    first = secrets.randbelow(10**9)
+    print(f"{len(pairs)} pairs of tasks with {asked.switches} switches; then random runs from seed {first}")
+    with ProcessPoolExecutor(PROCESSES, mp_context=get_context("spawn")) as pool:
+        pairs_until, until = began + asked.seconds * 2 / 3, began + asked.seconds
+        one = partial(explore_pair, switches=asked.switches, until=pairs_until)
+        for line, trace in pool.map(one, pairs):
+            print(line, flush=True)
             if trace:
+                pool.shutdown(wait=False, cancel_futures=True)
                 print(*trace, sep="\n    ")
                 return 1
-    for seed in range(asked.random):
-        if trace := at_random(seed):
-            print(f"seed {seed}:", *trace, sep="\n    ")
+        seeds = [pool.submit(explore_seeds, first + n, PROCESSES, until) for n in range(PROCESSES)]
+        ends = [one.result() for one in seeds]
+    print(f"{sum(done for done, _ in ends):,} random runs of three and four tasks")
+    for _, trace in ends:
+        if trace:
+            print(*trace, sep="\n    ")
             return 1
-    print(f"{asked.random:,} random runs: all invariants hold")
+    print("all invariants hold")
     return 0
 
 

@@ -269,7 +269,8 @@ SAYS = {
     errors.TooManyConnections: "lower max_connections",
     errors.Unauthorized: "check login and password|check that the machine account may read it",
     errors.UnexpectedAnswer: "check host, schema and port|redirected more than 5 times",
-    errors.UnreadableAnswer: "that are not JSON",
+    errors.UnreadableAnswer: "that are not JSON|a page of HTML",
+    errors.LinkExpired: "has a link that no longer works",
     errors.WrongChecksum: "is listed with MD5 .* nothing of it was stored",
     errors.WrongSize: "is listed with .* bytes but came with .* nothing of it was stored",
 }
@@ -287,7 +288,7 @@ TABLE = {
     "The token": [
         whole("401 in the middle of the run", answers(TokenExpired(), "download")),
         whole("a token that lives shorter than the run", short_tokens, extra={"max_connections": 1}),
-        untouched("401 whatever the token", always(TokenExpired(), "download"), errors.Unauthorized),
+        untouched("401 whatever the token", always(TokenExpired(), "download"), errors.LinkExpired),
         untouched("a password that is refused", wrong_password, errors.Unauthorized),
     ],
     "Refusals": [

@@ -45,8 +45,8 @@ def md5(content: bytes) -> str:
 class ScheduledStore:
     """One task's view of the disk.
 
-    :param point: Called with what is about to happen; may raise. What it returns, when it is callable, is called
-        after that, and may raise as well: an answer that is lost.
+    :param point: Called with what is about to happen; may raise. What it returns, when it is callable, is
+        called after that, and may raise as well: an answer that is lost.
     """
 
     def __init__(
