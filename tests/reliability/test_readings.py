@@ -221,16 +221,13 @@ DATES = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("report", "days"), [(report, 31 if report == "cdr_compressed" else 9) for report in SCOPES]
-)
+@every_report
 @pytest.mark.parametrize("ways", DATES)
-def test_daily_runs_a_range_and_reconcile_land_the_same_tree(
-    bench: Bench, report: str, days: int, ways: Ways
-) -> None:
+def test_daily_runs_a_range_and_reconcile_land_the_same_tree(bench: Bench, report: str, ways: Ways) -> None:
     """Under each reading of dates: what the server lists for a date, and a red run for a young one without
     files."""
     bench.report = report
+    days = 31 if report == "cdr_compressed" and ways in (Ways(), Ways(dates="name")) else 9
     dates = bench.window(days)
     roots = [bench.root / name for name in ("daily", "range", "reconcile")]
     missing = [d for d in dates if not bench.truth(d) and not is_settled(d)]
@@ -352,7 +349,6 @@ PAGED = [
     reading("sizes of 1000 refused", largest_size=999),
     reading("sizes over 30 refused", largest_size=30),
     reading("larger sizes are 30", largest_size=500, larger_size="30"),
-    reading("unfiltered, nothing beyond", total="unfiltered", beyond="404", none="404", page_cap=7),
 ]
 
 UNSETTLED = [
@@ -360,6 +356,9 @@ UNSETTLED = [
     for name, values in {"total": ("page", "moving"), "order": ("unstable", "swapping")}.items()
     for value in values
     for cap in (1, 7)
+] + [
+    # Nothing tells such a total from the right one of a list that breaks off.
+    reading("unfiltered, nothing beyond", total="unfiltered", beyond="404", none="404", page_cap=7),
 ]
 
 ENTRIES = readings(
