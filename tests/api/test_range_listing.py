@@ -214,7 +214,8 @@ def test_other_forms_of_stamps_part_a_range(serve, stamp) -> None:
 
 
 @pytest.mark.parametrize(
-    ("busy", "requests"), [((), 3), ((0,), 4), ((1,), 7), ((0, 1), 7), ((3,), 10), ((0, 3), 10), ((20,), 45)]
+    ("busy", "requests"),
+    [((), 3), ((0,), 4), ((1,), 7), ((0, 1), 7), ((3,), 10), ((0, 3), 10), ((20,), 46), ((19,), 46)],
 )
 def test_dates_that_are_being_made_do_not_hold_back_the_others(serve, busy, requests) -> None:
     server = Server(daily(39))
@@ -231,7 +232,7 @@ def test_a_server_that_makes_all_dates_is_asked_a_few_times_only(serve) -> None:
     server = Server(daily(39), answer=lambda first, last, start, page: 412)
     with pytest.raises(StillProcessing):
         serve(server).list_range(Window(ZIPS, days_ago(39), days_ago(0)))
-    assert len(server.asked) == 5
+    assert len(server.asked) == 6
 
 
 # Nothing is listed
@@ -261,7 +262,75 @@ def test_a_date_that_is_being_made_does_not_empty_the_range_that_it_lies_in(serv
     assert len(found.files) == 20
 
 
-@pytest.mark.parametrize("none", [204, b"", {}, {"total": 0}, {"total": 0, "items": None}])
+@pytest.mark.parametrize("descending", [False, True])
+@pytest.mark.parametrize("busy", [0, 5])
+def test_a_range_of_which_older_files_are_left_out_while_one_date_is_made_is_not_believed(
+    serve, busy, descending
+) -> None:
+    """The server lists half of the files of a range that holds that date, and says no more."""
+    server = Server(daily(20, hours=(7, 8)))
+
+    def half(first: date, last: date, start: int, page: Json) -> Json:
+        if first == last or not first <= TODAY - timedelta(days=busy) <= last:
+            return page
+        items = page["items"][::-1] if descending else page["items"]
+        items = items[: len(items) // 2]
+        return {"total": len(items), "items": items}
+
+    client = serve(server)
+    client.list_range(Window(ZIPS, days_ago(20), days_ago(0)))
+    server.answer = half
+    found = client.list_range(Window(ZIPS, days_ago(20), days_ago(0)))
+    assert [len(files) for _, files in sorted(found.files.items())] == [2] * 21
+    assert not found.failures
+
+
+def test_a_long_range_with_dates_without_files_costs_seven_requests_more(serve) -> None:
+    """One without the young dates, three of these, and three of the settled ones without files."""
+    server = Server(
+        [
+            moment
+            for moment in daily(300, until=1)
+            if moment.weekday() < 5 or moment.date() > TODAY - timedelta(days=3)
+        ]
+    )
+    found = serve(server).list_range(Window(ZIPS, days_ago(300), days_ago(0)))
+    assert set(found.failures) == {days_ago(0)}
+    assert sum(map(len, found.files.values())) == len(server.created)
+    assert len(server.asked) == 1 + 2 + 7
+
+
+def test_one_scope_with_usual_names_does_not_vouch_for_another_with_recovered_files(serve) -> None:
+    """Files are listed under the day after the one in their names; a recovered one has an older date."""
+    created = daily(20, until=3)
+    server = Server(created)
+    named = {moment: moment.date() - timedelta(days=1) for moment in created}
+    server.listed_under = lambda moment: named[moment] + timedelta(days=1)
+    real = server.item
+    server.item = lambda n, moment: {**real(n, moment), "fileName": f"CCA_{named[moment]:%Y%m%d}.csv"}  # type: ignore[method-assign]
+    client = serve(server)
+    assert len(client.list_range(Window(CDR, days_ago(20), days_ago(3))).files) == 18
+    late = datetime.combine(TODAY - timedelta(days=6), time(7, 30), UTC)
+    named[late] = TODAY - timedelta(days=12)
+    server.created.append(late)
+    server.asked.clear()
+    found = client.list_range(Window(Scope(REPORTS["cdr"], site="other"), days_ago(20), days_ago(3)))
+    assert {partition: len(files) for partition, files in found.files.items()} == {
+        days_ago(days): 2 if days == 11 else 1 for days in range(3, 21)
+    }
+
+
+@pytest.mark.parametrize("status", [404, 406])
+def test_a_total_without_the_filter_and_a_refusal_of_nothing_land_all(serve, status) -> None:
+    server = Server(daily(30, until=3))
+    server.answer = lambda first, last, start, page: {**page, "total": 133} if page["items"] else status
+    client = serve(server)
+    assert [file.id for file in client.list_partition(ZIPS, days_ago(5))] == ["file-25"]
+    found = client.list_range(Window(ZIPS, days_ago(20), days_ago(3)))
+    assert [len(files) for _, files in sorted(found.files.items())] == [1] * 18
+
+
+@pytest.mark.parametrize("none", [204, {}, {"total": 0}, {"total": 0, "items": None}])
 def test_no_files_may_be_said_in_many_ways(serve, none) -> None:
     client = serve(Server(answer=lambda first, last, start, page: none))
     assert client.list_partition(ZIPS, days_ago(3)) == []
