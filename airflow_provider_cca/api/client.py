@@ -31,6 +31,7 @@ from airflow_provider_cca.errors import (
     InvalidArgument,
     InvalidRequest,
     NotYetListed,
+    StillProcessing,
     UnexpectedAnswer,
 )
 from airflow_provider_cca.reports import REPORTS, Grain, check_listing
@@ -155,8 +156,9 @@ class CcaClient:
             files = self.files(scope, partition)
         except (InvalidRequest, UnexpectedAnswer) as error:
             self._confirm_none(scope, error)
-            # It may be the size of the page that was refused.
-            files = self.files(scope, partition) if self._page_size != size else []
+            if self._page_size != size:  # it was the size of the page that was refused
+                return self.list_partition(scope, partition)
+            files = []
         if not files:
             self.confirm_empty(scope, partition)
         return files
@@ -320,9 +322,10 @@ class CcaClient:
 
         no_date = Partition.of(NO_DATE, scope.report.grain)
         try:
-            with suppress(InvalidRequest, UnexpectedAnswer):
+            with suppress(InvalidRequest, UnexpectedAnswer, StillProcessing):
                 none = page(no_date, no_date)
-                return none.total > 0 and not none.items
+                if none.total and not none.items:
+                    return True
             known = _control_partitions(scope)
             half = len(known) // 2
             older, newer = page(known[0], known[half - 1]), page(known[half], known[-1])
@@ -358,9 +361,7 @@ class CcaClient:
         try:
             call = self._listing(scope, known[0], known[-1], "creation")
             return bool(self._page(call, 0, 1).items) and self._accepts_pages(call)
-        except FATAL_FOR_ALL:
-            raise
-        except CcaError:
+        except (InvalidRequest, UnexpectedAnswer):
             return False
 
     def _accepts_pages(self, call: Call) -> bool:

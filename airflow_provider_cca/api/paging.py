@@ -23,7 +23,7 @@ MAX_ENTRIES = 200_000
 """About as many as 200 MB of memory hold; those of a year are 365 for each site or level."""
 MAX_PAGES = 100_000
 
-LIKELY_CAP = 5
+LIKELY_CAP = 2
 """From so many entries on, a page whose total is its own length may have been cut to that length."""
 
 _KNOWN = {"total", "from", "size", "items"}

@@ -160,7 +160,8 @@ class RangeLister:
             try:
                 self.server.list_partition(scope, probe)
             except StillProcessing:
-                continue
+                if isinstance(error, StillProcessing):
+                    continue
             except FATAL_FOR_ALL:
                 raise
             except CcaError as alone:
@@ -173,7 +174,7 @@ class RangeLister:
 
         While one partition is being made, the server may leave out files of others, and say no more. So a
         range is listed again without its young partitions when one of these has no file; and some of the
-        settled ones that have none are listed alone.
+        settled ones that have none are listed alone; where none has any, the halves of the range, too.
         """
         groups = {partition: group for (_, partition), group in by_partition(files).items()}
         young = [partition for partition in partitions if not partition.is_settled(datetime.now(UTC))]
@@ -188,7 +189,8 @@ class RangeLister:
         empty = [partition for partition in partitions if partition not in groups]
         probes = sorted({*empty[:1], *empty[-NEWEST_EMPTY:]})
         probed = self._one_by_one(scope, probes)
-        if any(probed.files.values()):
+        halves = [] if files or len(probes) == len(empty) else [*_split(partitions, len(partitions) // 2)]
+        if any(probed.files.values()) or any(self.server.files(scope, p[0], p[-1]) for p in halves):
             return self._one_by_one(scope, partitions)
         if probes and len(probed.failures) == len(probes):
             return Listed(groups, dict.fromkeys(empty, probed.failures[probes[-1]]))
@@ -290,7 +292,7 @@ class RangeLister:
         return _identities(self.server.files(scope, side[0], side[-1])) == _identities(expected)
 
     def _lists_alone(self, scope: Scope, partition: Partition, files: Iterable[RemoteFile]) -> bool:
-        listed = self.server.files(scope, partition, partition)
+        listed = self.server.files(scope, partition, partition, check_total=False)
         return _identities(listed) == _identities(file for file in files if file.partition == partition)
 
 

@@ -320,7 +320,34 @@ def test_one_scope_with_usual_names_does_not_vouch_for_another_with_recovered_fi
     }
 
 
+def test_a_range_that_an_older_date_empties_while_it_is_made_is_not_believed(serve) -> None:
+    """Nor where the first and the last dates truly have no files."""
+    server = Server(daily(25, until=8))
+    busy = TODAY - timedelta(days=9)
+    server.answer = lambda first, last, start, page: (
+        {"total": 0, "items": []} if first < last and first <= busy <= last else page
+    )
+    found = serve(server).list_range(Window(ZIPS, days_ago(30), days_ago(3)))
+    assert sum(map(len, found.files.values())) == 18
+
+
+def test_a_refusal_is_not_judged_by_other_dates_while_these_cannot_be_listed(serve) -> None:
+    """It would end the task for good, though a later attempt succeeds."""
+    server = Server(daily(30, until=8))
+    server.answer = lambda first, last, start, page: 406 if first == last else 412
+    with pytest.raises(StillProcessing):
+        serve(server).list_partition(ZIPS, days_ago(5))
+
+
 @pytest.mark.parametrize("status", [404, 406])
+def test_a_range_of_young_dates_that_is_refused_for_having_no_files_waits_for_them(serve, status) -> None:
+    server = Server(daily(30, until=5))
+    server.answer = lambda first, last, start, page: page if page["items"] else status
+    found = serve(server).list_range(Window(ZIPS, days_ago(2), days_ago(0)))
+    assert {type(error) for error in found.failures.values()} == {NotYetListed}
+
+
+@pytest.mark.parametrize("status", [204, 404, 406])
 def test_a_total_without_the_filter_and_a_refusal_of_nothing_land_all(serve, status) -> None:
     server = Server(daily(30, until=3))
     server.answer = lambda first, last, start, page: {**page, "total": 133} if page["items"] else status
@@ -383,6 +410,14 @@ def test_a_page_of_1000_that_is_refused_becomes_a_smaller_one(serve) -> None:
     server.page = lambda query: real(query) if int(query["size"]) <= 100 else 406  # type: ignore[method-assign]
     found = serve(server).list_range(Window(ZIPS, days_ago(30), days_ago(3)))
     assert sum(map(len, found.files.values())) == 28
+
+
+def test_a_page_of_1000_that_is_refused_and_a_date_without_files_that_is_not_found(serve) -> None:
+    server = Server(daily(30, until=8))
+    real = server.page
+    server.answer = lambda first, last, start, page: page if page["items"] else 404
+    server.page = lambda query: real(query) if int(query["size"]) <= 100 else 406  # type: ignore[method-assign]
+    assert serve(server).list_partition(ZIPS, days_ago(5)) == []
 
 
 # What fails
