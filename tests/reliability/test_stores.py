@@ -239,8 +239,7 @@ def files(server: Server) -> list[RemoteFile]:
 def outcome(place: Kind, server: Server) -> str:
     start = f"{FOLDER}/"
     objects = {k.removeprefix(start): body for k, body in place.objects().items() if k.startswith(start)}
-    bodies = {name: answers[0] for name, answers in server.answers.items()}
-    return Folder(objects, {key_of(place, name, body): body for name, body in bodies.items()}).outcome({})
+    return Folder(objects, {name: answers[0] for name, answers in server.answers.items()}).outcome({})
 
 
 def key_of(place: Kind, name: str, body: bytes) -> str:
