@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from threading import Lock
 from typing import Protocol
@@ -78,8 +79,8 @@ class RangeLister:
         self.server = server
         self._can_be_parted: dict[str, bool] = {}
         """By report: whether ranges can be parted by createdOn."""
-        self._distances: defaultdict[str, set[int]] = defaultdict(set)
-        """By report: the distances, from the date in a name to the creation, of files that were so parted."""
+        self._shown: dict[str, _Traits] = {}
+        """By report: the traits of the files that have shown it."""
         self._proving: defaultdict[str, Lock] = defaultdict(Lock)
         self._failed: dict[str, list[CcaError]] = {}
         """By report: the errors of scopes that failed altogether, while none has succeeded."""
@@ -238,22 +239,19 @@ class RangeLister:
     def _can_part(self, scope: Scope, partitions: Sequence[Partition], files: Sequence[RemoteFile]) -> bool:
         """Return whether createdOn tells under which partition each of these files is listed alone."""
         report = scope.report.name
-        distances = _by_distance(files)
+        traits = _Traits.of(files)
         with self._proving[report]:
-            can = self._can_be_parted.get(report, True)
-            proven = self._distances[report]
+            can, shown = self._can_be_parted.get(report), self._shown.get(report)
             try:
                 if any(not partitions[0] <= file.partition <= partitions[-1] for file in files):
                     can = False
-                elif report not in self._can_be_parted:
+                elif can is None or (can and (shown is None or not traits.are_shown_by(shown))):
                     can = self._is_proven(scope, partitions, files)
-                elif can and len(proven) == 1 and (odd := distances.keys() - proven):
-                    can = self._lists_alone(scope, distances[min(odd)][0].partition, files)
             except FATAL_FOR_ALL:
                 raise
             except CcaError:
                 return False  # this once: the server could not be asked
-            proven.update(distances)
+            self._shown[report] = traits.over(shown) if shown else traits
             self._can_be_parted[report] = can
             return can
 
@@ -294,6 +292,42 @@ class RangeLister:
     def _lists_alone(self, scope: Scope, partition: Partition, files: Iterable[RemoteFile]) -> bool:
         listed = self.server.files(scope, partition, partition, check_total=False)
         return _identities(listed) == _identities(file for file in files if file.partition == partition)
+
+
+@dataclass(frozen=True)
+class _Traits:
+    """What of the files of a range tells whether ranges can be parted by createdOn.
+
+    :param distances: From the dates in their names to their creation, in partitions.
+    :param since_begin: Whole hours from the beginning of a partition to the earliest creation.
+    :param until_end: Whole hours from the latest creation to the end of a partition.
+    """
+
+    distances: frozenset[int]
+    since_begin: int
+    until_end: int
+
+    @classmethod
+    def of(cls, files: Sequence[RemoteFile]) -> _Traits:
+        hour = timedelta(hours=1)
+        earliest, latest = min(map(_since_begin, files)), min(map(_until_end, files))
+        return cls(frozenset(_by_distance(files)), earliest // hour, latest // hour)
+
+    def are_shown_by(self, shown: _Traits) -> bool:
+        """Return whether other files, by which ranges could be parted, have shown the same of these.
+
+        Two distances show that the date in a name is not what a file is listed by.
+        """
+        named = len(shown.distances) > 1 or self.distances <= shown.distances
+        return named and self.since_begin >= shown.since_begin and self.until_end >= shown.until_end
+
+    def over(self, shown: _Traits) -> _Traits:
+        """Return the traits of both."""
+        return _Traits(
+            self.distances | shown.distances,
+            min(self.since_begin, shown.since_begin),
+            min(self.until_end, shown.until_end),
+        )
 
 
 def _by_distance(files: Iterable[RemoteFile]) -> dict[int, list[RemoteFile]]:

@@ -320,6 +320,20 @@ def test_one_scope_with_usual_names_does_not_vouch_for_another_with_recovered_fi
     }
 
 
+def test_one_scope_created_by_day_does_not_vouch_for_another_created_by_night(serve) -> None:
+    """At 15:24 UTC it is the same date in US/Pacific, at 03:24 the day before."""
+    server = Server(daily(20, hours=(15,), until=3), READINGS["Pacific"])
+    client = serve(server)
+    assert len(client.list_range(Window(CDR, days_ago(20), days_ago(3))).files) == 18
+    server.created = daily(20, hours=(3, 15), until=3)[1:]
+    found = client.list_range(Window(Scope(REPORTS["cdr"], site="other"), days_ago(20), days_ago(3)))
+    assert [len(files) for _, files in sorted(found.files.items())] == [2] * 17 + [1]
+    under = {partition: {file.created_on for file in files} for partition, files in found.files.items()}
+    assert all(
+        READINGS["Pacific"](m) == partition.first for partition, moments in under.items() for m in moments
+    )
+
+
 def test_a_range_that_an_older_date_empties_while_it_is_made_is_not_believed(serve) -> None:
     """Nor where the first and the last dates truly have no files."""
     server = Server(daily(25, until=8))
