@@ -178,7 +178,8 @@ class RangeLister:
         settled ones that have none are listed alone; where none has any, the halves of the range, too.
         """
         groups = {partition: group for (_, partition), group in by_partition(files).items()}
-        young = [partition for partition in partitions if not partition.is_settled(datetime.now(UTC))]
+        now = datetime.now(UTC)
+        young = [partition for partition in partitions if not partition.is_settled(now)]
         if any(partition not in groups for partition in young):
             settled = partitions[: len(partitions) - len(young)]
             found = self._list(Window(scope, settled[0], settled[-1])) if settled else None
@@ -187,7 +188,8 @@ class RangeLister:
         alone = len(files) == 1 and not self._is_known(scope)
         if alone or (files and not self._can_part(scope, partitions, files)):
             return self._one_by_one(scope, partitions)
-        empty = [partition for partition in partitions if partition not in groups]
+        # Of what the server may have deleted, an empty listing is believed nowhere.
+        empty = [one for one in partitions if one not in groups and not one.fading(now)]
         probes = sorted({*empty[:1], *empty[-NEWEST_EMPTY:]})
         probed = self._one_by_one(scope, probes)
         halves = [] if files or len(probes) == len(empty) else [*_split(partitions, len(partitions) // 2)]
