@@ -315,12 +315,14 @@ def test_a_year_of_all_reports_is_a_handful_of_tasks() -> None:
     }
 
 
-def test_a_range_is_cut_to_what_the_server_has() -> None:
+def test_a_range_ends_today_and_begins_where_it_is_told_or_365_days_ago() -> None:
+    """What is older is asked for all the same: the server knows whether it still has it."""
     (asked,) = ranges([], "cdr_compressed", "2001-01-01", "2999-12-31")
+    assert (asked["partition"], asked["partition_end"]) == ("2001-01-01", str(today().date()))
+    (asked,) = ranges([], "cdr_compressed", None, None)
     assert asked["partition"] == str(today().date() - timedelta(days=365))
-    assert asked["partition_end"] == str(today().date())
-    with pytest.raises(AirflowFailException, match="there are no files from 2001-01-01 to 2001-02-01"):
-        ranges([], "cdr_compressed", "2001-01-01", "2001-02-01")
+    with pytest.raises(AirflowFailException, match="no date from 2999-01-01 to 2999-12-31 has begun"):
+        ranges([], "cdr_compressed", "2999-01-01", "2999-12-31")
 
 
 @pytest.mark.cca_simulator(days=40, sites=3)
@@ -343,7 +345,7 @@ def test_a_range_leaves_what_daily_runs_leave(sim: Simulator, run: Any, tmp_path
 
 
 def without_times(files: dict[str, bytes]) -> dict[str, bytes]:
-    return {name: re.sub(rb'"written_at": "[^"]+"', b"", body) for name, body in files.items()}
+    return {name: re.sub(rb'"(written_at|landed_on)": "[^"]+"', b"", body) for name, body in files.items()}
 
 
 Reconciled = tuple[dict[str, Any], set[str], str]
