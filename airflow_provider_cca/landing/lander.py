@@ -69,10 +69,21 @@ class ServerFiles:
 
     def listed(self) -> list[Wanted]:
         """The files, as they were listed last."""
-        return [_wanted(file) for file in self.files]
+        return [self._wanted(file) for file in self.files]
 
     def identify(self, entry: LandedFile) -> tuple[str, str]:
-        return entry.id, entry.md5
+        return self._origin(entry), entry.md5
+
+    def _origin(self, file: RemoteFile | LandedFile) -> str:
+        """The id; in a part also the name, as the file that shares an id with it may be in another part."""
+        return file.id if self.is_complete else f"{file.id}/{file.name}"
+
+    def _wanted(self, file: RemoteFile) -> Wanted:
+        created_on, expires_on = (iso(one) if one else None for one in (file.created_on, file.expires_on))
+        return Wanted(
+            *(self._origin(file), file.id, file.name, file.md5, file.size, file.md5),
+            *(created_on, expires_on, file),
+        )
 
     def chunks(self, wanted: Wanted) -> Generator[bytes]:
         file: RemoteFile = wanted.item
@@ -80,11 +91,6 @@ class ServerFiles:
             for chunk in chunks:
                 yield chunk
                 count(len(chunk))
-
-
-def _wanted(file: RemoteFile) -> Wanted:
-    created_on, expires_on = (iso(one) if one else None for one in (file.created_on, file.expires_on))
-    return Wanted(file.id, file.id, file.name, file.md5, file.size, file.md5, created_on, expires_on, file)
 
 
 @dataclass
