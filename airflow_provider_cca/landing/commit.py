@@ -16,7 +16,7 @@ from threading import Lock
 from typing import Any, Protocol
 
 from airflow_provider_cca.core.timestamps import now_iso
-from airflow_provider_cca.errors import AlreadyExists, Changed, StoreError
+from airflow_provider_cca.errors import AlreadyExists, StoreError
 from airflow_provider_cca.landing.layout import folded, marked_keys, plain_names, safe_name
 from airflow_provider_cca.landing.manifest import (
     SUPERSEDED_FOLDER,
@@ -326,9 +326,9 @@ class Transaction:
                 self.manifests.commit(self._folder, new)
             except StoreError as error:
                 log.info("%s is looked at again: %s", self.store.path(self.path), error)
+                # Without a wait, many tasks in one folder would overtake each other until they give up.
                 self._refused, retry = error, self.manifests.retry
-                if not isinstance(error, Changed):
-                    retry.pause(retry.wait_before(self.attempts + 1, error.retry_after))
+                retry.pause(retry.wait_before(self.attempts + 1, error.retry_after))
                 return None
             self.written = True
         self._retire(new)
