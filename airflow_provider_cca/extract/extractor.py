@@ -31,7 +31,7 @@ from airflow_provider_cca.landing.layout import folder_of
 from airflow_provider_cca.landing.manifest import MANIFEST_NAME, LandedFile
 from airflow_provider_cca.landing.manifest_store import Folder, ManifestStore
 from airflow_provider_cca.reports import REPORTS
-from airflow_provider_cca.store.object_store import Store
+from airflow_provider_cca.store.object_store import Store, is_absent
 
 log = logging.getLogger(__name__)
 
@@ -142,7 +142,15 @@ class Members:
 
     def _open(self, zip_: LandedFile) -> Archive:
         key = f"{self._path}/{zip_.key}"
-        file = self.zips.retry.call(lambda: self._opened.enter_context(self.zips.store.reading(key)))
+        try:
+            file = self.zips.retry.call(lambda: self._opened.enter_context(self.zips.store.reading(key)))
+        except DestinationUnusable as error:
+            if not is_absent(error.__cause__):
+                raise
+            raise NotLanded(
+                f"{self.zips.store.path(key)} is gone since its {MANIFEST_NAME} was read: the partition has "
+                "landed again meanwhile, extract it again"
+            ) from error
         # The same open file is verified and extracted: nobody can exchange it in between.
         received = md5_of(file)
         if received != zip_.md5:
