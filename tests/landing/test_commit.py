@@ -109,7 +109,7 @@ def test_an_orphan_that_another_task_has_moved_meanwhile_is_passed_over() -> Non
 def test_a_manifest_that_is_refused_is_tried_six_times_with_waits(
     waits: list[float], error: StoreError
 ) -> None:
-    """Also while other tasks commit: without waits many at once would overtake each other until most give up."""
+    """Also while other tasks commit: without waits many at once overtake each other until most give up."""
 
     class Failing(MemoryStore):
         def put_if_unchanged(self, *arguments: Any) -> ObjectMeta:

@@ -432,7 +432,9 @@ def test_a_revised_file_gets_its_own_key_and_the_old_version_is_kept_out_of_the_
 
 
 @pytest.mark.parametrize("name", ["", "no-extension"])
-def test_what_a_dead_landing_left_is_known_by_a_name_without_an_extension(tmp_path, server, land, name) -> None:
+def test_what_a_dead_landing_left_is_known_by_a_name_without_an_extension(
+    tmp_path, server, land, name
+) -> None:
     id_ = name or "47ebab58-234f-45f8-9f13-dafc85d61b4a"
     land(server.has(listed(b"first", name, id_), b"first"))
     (tmp_path / FOLDER / f"{id_}.01234567").write_bytes(b"left")
