@@ -6,7 +6,6 @@ are those of docs/protocol.md. No Airflow, no HTTP.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -15,6 +14,7 @@ from enum import Enum
 from threading import Lock
 from typing import Any, Protocol
 
+from airflow_provider_cca.core.checksum import md5_and_size
 from airflow_provider_cca.core.timestamps import now_iso
 from airflow_provider_cca.errors import AlreadyExists, StoreError
 from airflow_provider_cca.landing.layout import folded, marked_keys, plain_names, safe_name
@@ -236,12 +236,7 @@ class Transaction:
             self.store.writing(f"{self.path}/{key}", wanted.size or 0, create=how is _How.CREATE) as target,
             closing(self.source.chunks(wanted)) as chunks,
         ):
-            digest, size = hashlib.md5(usedforsecurity=False), 0
-            for chunk in chunks:
-                target.write(chunk)
-                digest.update(chunk)
-                size += len(chunk)
-            md5 = digest.hexdigest()
+            md5, size = md5_and_size(chunks, target.write)
             while how is not _How.ADOPT:
                 named = self._named.get(key)
                 # Another version of the library may have packed it: a key keeps the content of its entry.
