@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from airflow_provider_cca.core.checksum import md5_and_size
 from airflow_provider_cca.core.timestamps import now_iso
 from airflow_provider_cca.errors import AlreadyExists, StoreError
-from airflow_provider_cca.landing.layout import folded, marked_keys, plain_names, safe_name
+from airflow_provider_cca.landing.layout import folded, is_key, marked_keys, plain_names, safe_name
 from airflow_provider_cca.landing.manifest import (
     SUPERSEDED_FOLDER,
     LandedFile,
@@ -335,7 +335,7 @@ class Transaction:
         files = tuple(sorted({*kept, *self._entries}, key=lambda e: (e.key, e.id)))
         keys = {e.key for e in files}
         now = now_iso()
-        gone = {
+        gone = {e.key: e for e in self._forgotten(now)} | {
             e.key: SupersededFile(e.id, e.name, e.key, e.size, e.md5, now)
             for e in self._old.files
             if e.key not in keys
@@ -345,6 +345,13 @@ class Transaction:
         superseded = (*self._old.superseded, *sorted(gone.values(), key=lambda e: e.key))
         report = self.path.partition("/")[0]
         return Manifest(report, self.partition, files, now, superseded, self.written_by)
+
+    def _forgotten(self, now: str) -> Iterator[SupersededFile]:
+        """What a lost manifest named as superseded. Unnamed, its keys would be given, and it written over."""
+        for key, meta in self._folder.spent.items():
+            hidden = f"{self.path}/{SUPERSEDED_FOLDER}/{key}"
+            if is_key(key) and (md5 := self.manifests.md5(hidden)):
+                yield SupersededFile("", key.removesuffix(self.source.suffix), key, meta.size, md5, now)
 
     def _orphans(self, keys: set[str], now: str) -> Iterator[SupersededFile]:
         """Objects that a task has left that died before it committed, and that are not what is listed now."""
@@ -356,8 +363,8 @@ class Transaction:
         for key, meta in self._folder.objects.items():
             if key in known or not (ours := plain_names(key) & names):
                 continue
-            # Another task may have moved it meanwhile; then its manifest names it.
-            if md5 := meta.md5 or self.manifests.md5(f"{self.path}/{key}"):
+            # An ETag need not be an MD5. Another task may have moved it; then its manifest names it.
+            if md5 := self.manifests.md5(f"{self.path}/{key}"):
                 name = min(ours).removesuffix(self.source.suffix)
                 yield SupersededFile("", name, key, meta.size, md5, now)
 
