@@ -91,7 +91,8 @@ class CcaSession:
         with self._answer(call) as answer:
             chunks = answer.chunks(self.config.min_speed)
             first = next(chunks, b"")
-            if (kind := kind_of(first[:4096])) and "HTML" in kind:
+            is_listed = call.file and answer.header("Content-Length") == str(call.file.size)
+            if not is_listed and (kind := kind_of(first[:4096])) and "HTML" in kind:
                 host = urlsplit(answer.url).netloc
                 raise UnreadableAnswer(f"{call.what} was answered by {host} with {kind}")
             if first:

@@ -25,8 +25,11 @@ SUPPORTED = ("3.1", "3.2", "3.3")
 OLDEST = SUPPORTED[0]
 SECONDS = 1800
 NOT_COPIED = ("airflow_provider_cca", "dist", ".git", ".venv", ".versions", ".airflow", ".*_cache")
-# They build the package from its source, measure it, or need a whole Airflow with its database.
-NEEDS_SOURCE = ("package/test_wheel.py", "package/test_benchmarks.py", "live")
+# They build the package from its source, measure it, need a whole Airflow with its database, or know none.
+NEEDS_SOURCE = (
+    *("package/test_wheel.py", "package/test_benchmarks.py", "live"),
+    *("reliability/test_explorer.py", "reliability/test_readings.py", "simulator"),
+)
 
 
 def main() -> int:

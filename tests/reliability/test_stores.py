@@ -1,4 +1,4 @@
-"""The landing protocol on four stores: a local folder, a real S3 server by two libraries, fsspec's memory."""
+"""The landing protocol on three stores: a local folder, a real S3 server over https, fsspec's memory."""
 
 from __future__ import annotations
 
@@ -59,19 +59,15 @@ class Kind:
     uploads: Callable[[], list[str]] = list
 
 
-S3FS = "S3 by s3fs"
-
-
-@pytest.fixture(params=[LOCAL, S3, S3FS, "memory"])
+@pytest.fixture(params=[LOCAL, S3, "memory"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Kind]:
     if request.param == LOCAL:
         yield Kind(store_at(tmp_path), lambda: tree(tmp_path), lambda key: (tmp_path / key).unlink())
-    elif request.param in (S3, S3FS):
+    elif request.param == S3:
         server, prefix = request.getfixturevalue("s3"), request.getfixturevalue("new_prefix")()
         url = f"s3://aws_default@{BUCKET}/{prefix}"
-        store = open_store(url) if request.param == S3 else store_at(ObjectStoragePath(url))
         yield Kind(
-            store,
+            open_store(url),
             lambda: server.objects(prefix),
             lambda key: server.client.delete_object(Bucket=BUCKET, Key=prefix + key),
             lambda: server.uploads(prefix),
@@ -243,8 +239,7 @@ def files(server: Server) -> list[RemoteFile]:
 def outcome(place: Kind, server: Server) -> str:
     start = f"{FOLDER}/"
     objects = {k.removeprefix(start): body for k, body in place.objects().items() if k.startswith(start)}
-    bodies = {name: answers[0] for name, answers in server.answers.items()}
-    return Folder(objects, {key_of(place, name, body): body for name, body in bodies.items()}).outcome({})
+    return Folder(objects, {name: answers[0] for name, answers in server.answers.items()}).outcome({})
 
 
 def key_of(place: Kind, name: str, body: bytes) -> str:

@@ -27,11 +27,15 @@ _context.set_forkserver_preload([__name__, "airflow.providers.amazon.aws.hooks.s
 
 @dataclass(frozen=True)
 class Event:
-    """The `nth` event of Python's audit hooks that has this name, and `at` in one of its arguments."""
+    """The `nth` event of Python's audit hooks that has this name, and `at` in one of its arguments.
+
+    :param since: Counted from the first link of a name that holds this.
+    """
 
     name: str
     at: str
     nth: int = 1
+    since: str = ""
 
 
 def landing_process(destination: str, day: str, last: Event | None = None) -> ForkServerProcess:
@@ -77,11 +81,12 @@ def _land(env: Mapping[str, str], destination: str, day: str, last: Event | None
 
 
 def _die_before(event: Event) -> None:
-    seen = 0
+    seen, begun = 0, not event.since
 
     def look(name: str, arguments: tuple[Any, ...]) -> None:
-        nonlocal seen
-        if name == event.name and any(event.at in str(argument) for argument in arguments):
+        nonlocal seen, begun
+        begun = begun or (name == "os.link" and event.since in str(arguments[1]))
+        if begun and name == event.name and any(event.at in str(argument) for argument in arguments):
             seen += 1
             if seen == event.nth:
                 os.kill(os.getpid(), signal.SIGKILL)

@@ -93,7 +93,7 @@ def s3() -> Iterator[S3Server]:
         secure = json.loads(server.connection())
         secure["extra"] |= {"endpoint_url": f"https://localhost:{front.port}", "verify": str(certificate)}
         patch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(secure))
-        patch.setenv("AWS_CA_BUNDLE", str(certificate))  # for s3fs
+        patch.setenv("AWS_CA_BUNDLE", str(certificate))  # for what reads by ObjectStoragePath
         yield server
         front.down()
 
