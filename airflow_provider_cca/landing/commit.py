@@ -363,8 +363,8 @@ class Transaction:
         for key, meta in self._folder.objects.items():
             if key in known or not (ours := plain_names(key) & names):
                 continue
-            # An ETag need not be an MD5. Another task may have moved it; then its manifest names it.
-            if md5 := self.manifests.md5(f"{self.path}/{key}"):
+            # Another task may have moved it meanwhile; then its manifest names it.
+            if md5 := meta.md5 or self.manifests.md5(f"{self.path}/{key}"):
                 name = min(ours).removesuffix(self.source.suffix)
                 yield SupersededFile("", name, key, meta.size, md5, now)
 

@@ -72,12 +72,11 @@ class ManifestStore:
         if objects is None:
             # After the manifest: an object that it names is never listed as missing because it came later.
             objects = self.retry.call(lambda: self.store.list(path))
-        if found is None and not objects:
-            return Folder(path)
-        content, meta = found or (None, None)
+        if found is None:
+            return Folder(path, objects=objects)
+        content, meta = found
         try:
-            if content is not None:
-                return Folder(path, _manifest_of(path, content), meta, objects)
+            return Folder(path, _manifest_of(path, content), meta, objects)
         except ValueError as error:
             log.warning("%s/%s is damaged and counts as none: %s", path, MANIFEST_NAME, error)
         spent = self.retry.call(lambda: self.store.list(f"{path}/{SUPERSEDED_FOLDER}"))
