@@ -15,6 +15,7 @@ os.environ.setdefault("AIRFLOW__CORE__UNIT_TEST_MODE", "True")
 
 import pendulum
 import pytest
+from hypothesis import settings
 
 from airflow_provider_cca.api.auth import forget_logins
 from airflow_provider_cca.api.client import CcaClient
@@ -22,6 +23,9 @@ from airflow_provider_cca.api.config import CcaConfig
 from airflow_provider_cca.core import retry
 from airflow_provider_cca.errors import Closed
 from airflow_provider_cca.simulator import Simulator
+
+settings.register_profile("suite", max_examples=150, deadline=None)  # else a busy machine fails tests
+settings.load_profile("suite")
 
 pytest_plugins = [
     f"tests.support.{name}" for name in ("s3", "s3_proxy", "places", "strangers", "verdicts", "store_table")

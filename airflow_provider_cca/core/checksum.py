@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
-from typing import IO
 
 from airflow_provider_cca.core.files import RemoteFile
-from airflow_provider_cca.errors import (
-    WrongChecksum,
-    WrongSize,
-)
+from airflow_provider_cca.errors import WrongChecksum, WrongSize
 
 
 def verified(chunks: Generator[bytes], file: RemoteFile) -> Generator[bytes]:
@@ -44,9 +40,13 @@ def verified(chunks: Generator[bytes], file: RemoteFile) -> Generator[bytes]:
         )
 
 
-def md5_of(file: IO[bytes]) -> str:
-    """Return the MD5 of what is left of an open file, as 32 hex digits."""
-    digest = hashlib.md5(usedforsecurity=False)
-    while chunk := file.read(1024 * 1024):
+def md5_and_size(
+    chunks: Iterable[bytes], write: Callable[[bytes], object] = lambda chunk: None
+) -> tuple[str, int]:
+    """Give each chunk to `write`, and return the MD5 of all as 32 hex digits, and their bytes."""
+    digest, size = hashlib.md5(usedforsecurity=False), 0
+    for chunk in chunks:
+        write(chunk)
         digest.update(chunk)
-    return digest.hexdigest()
+        size += len(chunk)
+    return digest.hexdigest(), size

@@ -14,7 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-from airflow_provider_cca.core.checksum import md5_of
+from airflow_provider_cca.core.checksum import md5_and_size
+from airflow_provider_cca.core.failures import first_of, partly_landed
 from airflow_provider_cca.core.partition import Partition, Scope
 from airflow_provider_cca.core.retry import Retry
 from airflow_provider_cca.errors import (
@@ -22,7 +23,6 @@ from airflow_provider_cca.errors import (
     Closed,
     DestinationUnusable,
     NotLanded,
-    PartlyLanded,
     WrongChecksum,
 )
 from airflow_provider_cca.extract.zip_reader import Archive, Limits, Member, gzipped
@@ -31,7 +31,7 @@ from airflow_provider_cca.landing.layout import folder_of
 from airflow_provider_cca.landing.manifest import MANIFEST_NAME, LandedFile
 from airflow_provider_cca.landing.manifest_store import Folder, ManifestStore
 from airflow_provider_cca.reports import REPORTS
-from airflow_provider_cca.store.object_store import Store
+from airflow_provider_cca.store.object_store import READ_BYTES, Store, is_absent
 
 log = logging.getLogger(__name__)
 
@@ -142,9 +142,17 @@ class Members:
 
     def _open(self, zip_: LandedFile) -> Archive:
         key = f"{self._path}/{zip_.key}"
-        file = self.zips.retry.call(lambda: self._opened.enter_context(self.zips.store.reading(key)))
+        try:
+            file = self.zips.retry.call(lambda: self._opened.enter_context(self.zips.store.reading(key)))
+        except DestinationUnusable as error:
+            if not is_absent(error.__cause__):
+                raise
+            raise NotLanded(
+                f"{self.zips.store.path(key)} is gone since its {MANIFEST_NAME} was read: the partition has "
+                "landed again meanwhile, extract it again"
+            ) from error
         # The same open file is verified and extracted: nobody can exchange it in between.
-        received = md5_of(file)
+        received, _ = md5_and_size(iter(lambda: file.read(READ_BYTES), b""))
         if received != zip_.md5:
             raise WrongChecksum(
                 f"{self.zips.store.path(key)} landed with MD5 {zip_.md5} but now has {received}: nothing of "
@@ -200,7 +208,7 @@ class Extractor:
             manifest = None
             while manifest is None:
                 folder = self.target.read(path)
-                self.target.store.sweep(path, folder.objects)
+                self.target.store.sweep(path)
                 self._place_all(transaction, transaction.begin(folder), path, failures)
                 if len(failures) > failed:
                     return []
@@ -243,10 +251,7 @@ def _raise_failures(failures: Mapping[str, CcaError]) -> None:
     if len(errors) == 1:
         raise errors[0]
     if errors:
-        shown = "; ".join(str(error) for error in errors[:3])
-        raise PartlyLanded(
-            f"{len(errors)} zips or members could not be extracted, all others were. {shown}"
-            + (f"; and {len(errors) - 3} more" if len(errors) > 3 else ""),
-            failures={what: error.as_dict() for what, error in failures.items()},
-            retryable=any(error.retryable for error in errors),
+        shown = first_of(map(str, errors))
+        raise partly_landed(
+            f"{len(errors)} zips or members could not be extracted, all others were. {shown}", failures
         ) from errors[0]

@@ -54,10 +54,8 @@ _GZIP = 31  # as zlib's wbits: the largest window, in a gzip frame, whose time i
 _ENCRYPTED, _PATCHED, _STRONGLY_ENCRYPTED = 0x1, 0x20, 0x40
 _METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
 _ON_UNIX = 3
-_HEADER_BYTES, _LENGTHS_AT = (
-    30,
-    26,
-)  # of a member, before its name; where it has the lengths of name and extra
+_HEADER_BYTES = 30  # of a member, before its name
+_LENGTHS_AT = 26  # of name and extra
 
 
 @dataclass(frozen=True)

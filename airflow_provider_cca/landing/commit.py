@@ -6,7 +6,6 @@ are those of docs/protocol.md. No Airflow, no HTTP.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -15,9 +14,10 @@ from enum import Enum
 from threading import Lock
 from typing import Any, Protocol
 
+from airflow_provider_cca.core.checksum import md5_and_size
 from airflow_provider_cca.core.timestamps import now_iso
-from airflow_provider_cca.errors import AlreadyExists, Changed, StoreError
-from airflow_provider_cca.landing.layout import folded, marked_keys, plain_names, safe_name
+from airflow_provider_cca.errors import AlreadyExists, StoreError
+from airflow_provider_cca.landing.layout import folded, is_key, marked_keys, plain_names, safe_name
 from airflow_provider_cca.landing.manifest import (
     SUPERSEDED_FOLDER,
     LandedFile,
@@ -236,12 +236,7 @@ class Transaction:
             self.store.writing(f"{self.path}/{key}", wanted.size or 0, create=how is _How.CREATE) as target,
             closing(self.source.chunks(wanted)) as chunks,
         ):
-            digest, size = hashlib.md5(usedforsecurity=False), 0
-            for chunk in chunks:
-                target.write(chunk)
-                digest.update(chunk)
-                size += len(chunk)
-            md5 = digest.hexdigest()
+            md5, size = md5_and_size(chunks, target.write)
             while how is not _How.ADOPT:
                 named = self._named.get(key)
                 # Another version of the library may have packed it: a key keeps the content of its entry.
@@ -326,9 +321,9 @@ class Transaction:
                 self.manifests.commit(self._folder, new)
             except StoreError as error:
                 log.info("%s is looked at again: %s", self.store.path(self.path), error)
+                # Without a wait, many tasks in one folder would overtake each other until they give up.
                 self._refused, retry = error, self.manifests.retry
-                if not isinstance(error, Changed):
-                    retry.pause(retry.wait_before(self.attempts + 1, error.retry_after))
+                retry.pause(retry.wait_before(self.attempts + 1, error.retry_after))
                 return None
             self.written = True
         self._retire(new)
@@ -340,7 +335,7 @@ class Transaction:
         files = tuple(sorted({*kept, *self._entries}, key=lambda e: (e.key, e.id)))
         keys = {e.key for e in files}
         now = now_iso()
-        gone = {
+        gone = {e.key: e for e in self._forgotten(now)} | {
             e.key: SupersededFile(e.id, e.name, e.key, e.size, e.md5, now)
             for e in self._old.files
             if e.key not in keys
@@ -350,6 +345,13 @@ class Transaction:
         superseded = (*self._old.superseded, *sorted(gone.values(), key=lambda e: e.key))
         report = self.path.partition("/")[0]
         return Manifest(report, self.partition, files, now, superseded, self.written_by)
+
+    def _forgotten(self, now: str) -> Iterator[SupersededFile]:
+        """What a lost manifest named as superseded. Unnamed, its keys would be given, and it written over."""
+        for key, meta in self._folder.spent.items():
+            hidden = f"{self.path}/{SUPERSEDED_FOLDER}/{key}"
+            if is_key(key) and (md5 := self.manifests.md5(hidden)):
+                yield SupersededFile("", key.removesuffix(self.source.suffix), key, meta.size, md5, now)
 
     def _orphans(self, keys: set[str], now: str) -> Iterator[SupersededFile]:
         """Objects that a task has left that died before it committed, and that are not what is listed now."""

@@ -13,10 +13,11 @@ from threading import Lock
 from typing import Any
 
 from airflow_provider_cca.core.checksum import verified
+from airflow_provider_cca.core.failures import first_of, partly_landed
 from airflow_provider_cca.core.files import RemoteFile
 from airflow_provider_cca.core.partition import Partition, Scope
 from airflow_provider_cca.core.timestamps import iso
-from airflow_provider_cca.errors import CcaError, Closed, DestinationUnusable, PartlyLanded, StoreError
+from airflow_provider_cca.errors import CcaError, Closed, DestinationUnusable, StoreError
 from airflow_provider_cca.landing.commit import Job, Transaction, Wanted
 from airflow_provider_cca.landing.landed import Landed
 from airflow_provider_cca.landing.layout import folder_of
@@ -69,10 +70,21 @@ class ServerFiles:
 
     def listed(self) -> list[Wanted]:
         """The files, as they were listed last."""
-        return [_wanted(file) for file in self.files]
+        return [self._wanted(file) for file in self.files]
 
     def identify(self, entry: LandedFile) -> tuple[str, str]:
-        return entry.id, entry.md5
+        return self._origin(entry), entry.md5
+
+    def _origin(self, file: RemoteFile | LandedFile) -> str:
+        """The id; in a part also the name, as the file that shares an id with it may be in another part."""
+        return file.id if self.is_complete else f"{file.id}/{file.name}"
+
+    def _wanted(self, file: RemoteFile) -> Wanted:
+        created_on, expires_on = (iso(one) if one else None for one in (file.created_on, file.expires_on))
+        return Wanted(
+            *(self._origin(file), file.id, file.name, file.md5, file.size, file.md5),
+            *(created_on, expires_on, file),
+        )
 
     def chunks(self, wanted: Wanted) -> Generator[bytes]:
         file: RemoteFile = wanted.item
@@ -80,11 +92,6 @@ class ServerFiles:
             for chunk in chunks:
                 yield chunk
                 count(len(chunk))
-
-
-def _wanted(file: RemoteFile) -> Wanted:
-    created_on, expires_on = (iso(one) if one else None for one in (file.created_on, file.expires_on))
-    return Wanted(file.id, file.id, file.name, file.md5, file.size, file.md5, created_on, expires_on, file)
 
 
 @dataclass
@@ -216,7 +223,7 @@ class Lander:
             one.left = len(one.jobs)
             self.progress.expect(len(one.jobs), sum(job.file.size or 0 for job in one.jobs))
             if one.jobs:
-                self.manifests.store.sweep(one.path, folder.objects)
+                self.manifests.store.sweep(one.path)
             else:
                 self._finish(one, one.transaction)
             return one
@@ -255,6 +262,8 @@ class Lander:
             transaction.fetched,
             transaction.written,
         )
+        # Else the plans of a year of many sites would be held to the end.
+        one.transaction, one.jobs = None, []
         with self._lock:
             self.landed.append(one.landed)
 
@@ -356,11 +365,8 @@ def _raise_failures(work: Sequence[_Partition]) -> None:
         raise first
     manifests = sum(key.endswith(f"/{MANIFEST_NAME}") for key in failures)
     wanted = sum(one.wanted for one in work) + manifests
-    shown = "; ".join(f"{key}: {error}" for key, error in list(failures.items())[:3])
-    raise PartlyLanded(
-        f"{len(failures)} of {wanted} files could not be landed"
-        f"{', the others were' if len(failures) < wanted else ''}. {shown}"
-        + (f"; and {len(failures) - 3} more" if len(failures) > 3 else ""),
-        failures={key: error.as_dict() for key, error in failures.items()},
-        retryable=any(error.retryable for error in failures.values()),
+    others = ", the others were" if len(failures) < wanted else ""
+    shown = first_of(f"{key}: {error}" for key, error in failures.items())
+    raise partly_landed(
+        f"{len(failures)} of {wanted} files could not be landed{others}. {shown}", failures
     ) from first

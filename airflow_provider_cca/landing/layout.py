@@ -24,6 +24,8 @@ MAX_NAME_BYTES = 255
 _UNSAFE = frozenset('%/\\*?#[]"<>|:')
 """`%` so that different names stay different; the others mean something to file systems, globs or URLs."""
 
+_MARK = re.compile(r"\.[0-9a-f]{8}(?:[0-9a-f]{24})?(?:\.[0-9]+)?$")
+
 
 def safe_name(text: str) -> str:
     """The text as one plain name: what is unsafe or cannot be printed is percent-encoded.
@@ -76,8 +78,8 @@ def marked_keys(plain: str, mark: str) -> Iterator[str]:
 def plain_names(key: str) -> set[str]:
     """Return the names (as `safe_name` gives them) to which a key may belong."""
     extension = _extension(key)
-    stem = key.removesuffix(extension)
-    return {key, re.sub(r"\.[0-9a-f]{8}(?:[0-9a-f]{24})?(?:\.[0-9]+)?$", "", stem) + extension}
+    # Without an extension, as an id has none, the mark or the number would be taken for one.
+    return {key, _MARK.sub("", key), _MARK.sub("", key.removesuffix(extension)) + extension}
 
 
 def is_key(text: str) -> bool:

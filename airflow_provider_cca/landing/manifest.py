@@ -94,10 +94,13 @@ class Manifest:
             data = json.loads(body)
             if data["version"] != VERSION:
                 raise ValueError(f"its version is {data['version']!r}, not {VERSION}")
+            files = tuple(_entry(LandedFile, entry) for entry in _typed(data["files"], list))
+            if len({(e.key, e.md5, e.size) for e in files}) > len({e.key for e in files}):
+                raise ValueError("it names one key with two contents")
             return cls(
                 report=_typed(data["report"], str),
                 partition={n: _typed(v, str) for n, v in _typed(data["partition"], dict).items()},
-                files=tuple(_entry(LandedFile, entry) for entry in _typed(data["files"], list)),
+                files=files,
                 written_at=_typed(data["written_at"], str),
                 superseded=tuple(
                     _entry(SupersededFile, entry) for entry in _typed(data.get("superseded", []), list)
@@ -106,10 +109,6 @@ class Manifest:
             )
         except (KeyError, TypeError, RecursionError) as error:
             raise ValueError(f"it is no manifest: {error!r}") from error
-
-
-def by_key(entries: Iterable[LandedFile]) -> tuple[LandedFile, ...]:
-    return tuple(sorted(entries, key=lambda entry: entry.key))
 
 
 def _lines(entries: Iterable[Any]) -> str:

@@ -36,7 +36,7 @@ class Folder:
     :param manifest: None when there is none, or it is damaged.
     :param meta: Of the manifest's object, also of a damaged one; None when there is none.
     :param objects: All that lies in it, by name.
-    :param spent: Keys below SUPERSEDED_FOLDER, looked at only when no manifest tells them.
+    :param spent: What lies in SUPERSEDED_FOLDER, looked at only when no manifest tells it.
     :param damaged: Keys of objects that were found to be gone, or other than their entries say.
     """
 
@@ -44,7 +44,7 @@ class Folder:
     manifest: Manifest | None = None
     meta: ObjectMeta | None = None
     objects: Mapping[str, ObjectMeta] = field(default_factory=dict)
-    spent: frozenset[str] = frozenset()
+    spent: Mapping[str, ObjectMeta] = field(default_factory=dict)
     damaged: frozenset[str] = frozenset()
 
 
@@ -80,7 +80,7 @@ class ManifestStore:
         except ValueError as error:
             log.warning("%s/%s is damaged and counts as none: %s", path, MANIFEST_NAME, error)
         spent = self.retry.call(lambda: self.store.list(f"{path}/{SUPERSEDED_FOLDER}"))
-        return Folder(path, None, meta, objects, frozenset(spent))
+        return Folder(path, None, meta, objects, spent)
 
     @staticmethod
     def _has(objects: Mapping[str, ObjectMeta] | None) -> bool:

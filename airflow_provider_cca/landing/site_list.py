@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
 from tempfile import SpooledTemporaryFile
 from typing import IO, Any
 
+from airflow_provider_cca.core.checksum import md5_and_size
 from airflow_provider_cca.core.partition import Partition, Scope
 from airflow_provider_cca.core.retry import Retry
 from airflow_provider_cca.core.timestamps import now_iso
@@ -45,15 +45,10 @@ class Snapshot:
 
     def _hold(self) -> tuple[str, int]:
         """Fetch the list; returns its MD5 and size."""
-        digest, size = hashlib.md5(usedforsecurity=False), 0
         self._held.seek(0)
         self._held.truncate()
         with closing(self._fetch()) as chunks:
-            for chunk in chunks:
-                self._held.write(chunk)
-                digest.update(chunk)
-                size += len(chunk)
-        return digest.hexdigest(), size
+            return md5_and_size(chunks, self._held.write)
 
     def identify(self, entry: LandedFile) -> tuple[str, str]:
         return entry.id, entry.md5

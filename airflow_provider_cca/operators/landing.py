@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Context
 
+from airflow_provider_cca.core.failures import partly_landed
 from airflow_provider_cca.core.files import RemoteFile, by_partition
 from airflow_provider_cca.core.listings import Window
 from airflow_provider_cca.core.partition import Partition, Scope
@@ -175,12 +176,10 @@ def _raise_failures(failures: Failures, asked: int, failed: PartlyLanded | None)
             raise failed
         return
     first, others = next(iter(failures.values())), ", the others were" if len(failures) < asked else ""
-    raise PartlyLanded(
-        f"{len(failures)} of {asked} could not be listed{others}: {_names(failures)}. The first: {first}"
-        f"{f'. {failed}' if failed else ''}",
-        failures={f"{scope} {partition}": error.as_dict() for (scope, partition), error in failures.items()}
-        | (dict(failed.failures) if failed else {}),
-        retryable=any(error.retryable for error in (*failures.values(), *filter(None, [failed]))),
+    raise partly_landed(
+        f"{len(failures)} of {asked} could not be listed{others}: {_names(failures)}. The first: {first}",
+        {f"{scope} {partition}": error for (scope, partition), error in failures.items()},
+        failed,
     ) from first
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Context
 
+from airflow_provider_cca.core.failures import first_of, partly_landed
 from airflow_provider_cca.core.partition import Partition, Scope
 from airflow_provider_cca.errors import (
     CcaError,
@@ -18,7 +19,6 @@ from airflow_provider_cca.errors import (
     ExpiresSoon,
     InvalidArgument,
     InvalidConnection,
-    PartlyLanded,
     StoreError,
     Unauthorized,
 )
@@ -274,13 +274,12 @@ class CcaReconcileOperator(CcaLandingOperator):
         if not gaps:
             return
         errors = [*reconciler.failures.values(), *([failed] if failed else [])]
-        named = "; ".join(
+        named = first_of(
             f"{gap.scope} {gap.partition} ({gap.missing} files, {gap.days_left(today)} days left)"
-            for gap in gaps[:3]
+            for gap in gaps
         )
         raise ExpiresSoon(
             f"{len(gaps)} partitions have not landed and vanish from the server within {days} days: {named}"
-            + (f"; and {len(gaps) - 3} more" if len(gaps) > 3 else "")
             + "".join(f". {error}" for error in errors[:3]),
             gaps=[gap_dict(gap, today) for gap in gaps[:MOST_NAMED]],
             retryable=not errors or any(error.retryable for error in errors),
@@ -328,12 +327,10 @@ def _raise_failures(reconciler: Reconciler, failed: CcaError | None) -> None:
         return
     names, error = list(reconciler.failures), next(iter(reconciler.failures.values()))
     named = f"{', '.join(names[:20])}{', …' if len(names) > 20 else ''}"
-    raise PartlyLanded(
-        f"{len(names)} could not be listed ({named}), all else was. The first: {error}"
-        f"{f'. {failed}' if failed else ''}",
-        failures={name: one.as_dict() for name, one in reconciler.failures.items()}
-        | dict(getattr(failed, "failures", {})),
-        retryable=any(one.retryable for one in (*reconciler.failures.values(), *filter(None, [failed]))),
+    raise partly_landed(
+        f"{len(names)} could not be listed ({named}), all else was. The first: {error}",
+        reconciler.failures,
+        failed,
     ) from error
 
 

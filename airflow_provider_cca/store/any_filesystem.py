@@ -121,7 +121,7 @@ class FsspecStore(Store):
         self._must_be(key, meta)
         self.fs.rm_file(self.path(key))
 
-    def sweep(self, folder: str, names: Iterable[str] = ()) -> None:
+    def sweep(self, folder: str) -> None:
         """Remove the temporary files of writers that were killed, which no listing names."""
         old = [entry for entry in self._entries(folder) if is_temporary(entry["name"].rsplit("/", 1)[-1])]
         if not old:

@@ -10,7 +10,7 @@ import fcntl
 import os
 import secrets
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
@@ -135,7 +135,7 @@ class LocalStore(Store):
         folder.mkdir(exist_ok=True)
         _sync(folder.parent)
 
-    def sweep(self, folder: str, names: Iterable[str] = ()) -> None:
+    def sweep(self, folder: str) -> None:
         """Remove what killed writers left in a folder. It is no object, so that no listing names it."""
         path = self.path(folder)
         with suppress(OSError), os.scandir(path) as entries:

@@ -19,15 +19,15 @@ whether it was done: the caller reads again what is there. DestinationUnusable i
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Hashable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from tempfile import TemporaryFile
 from threading import Lock
 from typing import IO, NamedTuple, Protocol
 
+from airflow_provider_cca.core.checksum import md5_and_size
 from airflow_provider_cca.errors import AlreadyExists, CcaError, Changed, DestinationUnusable, StoreError
 from airflow_provider_cca.store.object_meta import ObjectMeta
 from airflow_provider_cca.store.refusals import hint_for, is_absent, is_condition_failed
@@ -175,10 +175,7 @@ class Store(ABC):
 
     def md5(self, key: str) -> str:
         """Read an object and return its MD5 as 32 hex digits."""
-        digest = hashlib.md5(usedforsecurity=False)
-        for chunk in self.chunks(key):
-            digest.update(chunk)
-        return digest.hexdigest()
+        return md5_and_size(self.chunks(key))[0]
 
     @contextmanager
     def reading(self, key: str) -> Iterator[IO[bytes]]:
@@ -258,8 +255,8 @@ class Store(ABC):
         """Keep other tasks from replacing objects of a folder meanwhile; object stores have no locks."""
         return nullcontext()
 
-    def sweep(self, folder: str, names: Iterable[str] = ()) -> None:  # noqa: B027 - most have nothing to sweep
-        """Remove what killed writers left among the names in a folder. Object stores show no such thing."""
+    def sweep(self, folder: str) -> None:  # noqa: B027 - most have nothing to sweep
+        """Remove what killed writers left in a folder. Object stores show no such thing."""
 
     @contextmanager
     def translated(self, verb: str, key: str) -> Iterator[None]:

@@ -273,7 +273,7 @@ BAD = [
     (encrypted(zipped(("x.csv", CSV))), UnsupportedArchive),
     (broken(zipped(("x.csv", CSV))), DamagedArchive),
     (zipped(("x.csv", CSV))[:100], DamagedArchive),
-    (b"<html>sorry</html>", DamagedArchive),
+    (b"nothing of a zip", DamagedArchive),
     (zipped(("x.csv", bytes(5_000_000))), HostileArchive),
 ]
 
@@ -327,6 +327,20 @@ def test_what_has_not_landed_whole_is_waited_for(store, tmp_path, damage, says) 
     damage(tmp_path / ZIPS)
     with pytest.raises(NotLanded, match=says) as caught:
         extract_all(store)
+    assert caught.value.retryable
+
+
+def test_a_zip_that_a_landing_moves_before_it_is_opened_is_waited_for(store, tmp_path) -> None:
+    """As it has been revised; its manifest was read before."""
+    put(store, a=zipped(("x.csv", CSV)))
+
+    class Moving(type(store)):  # type: ignore[misc]
+        def reading(self, key: str) -> Any:
+            (tmp_path / key).unlink(missing_ok=True)
+            return super().reading(key)
+
+    with pytest.raises(NotLanded, match="landed again meanwhile") as caught:
+        extract_all(Moving(store.root))
     assert caught.value.retryable
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_cca.core.retry import Retry
-from airflow_provider_cca.errors import StoreError
+from airflow_provider_cca.errors import Changed, StoreError
 from airflow_provider_cca.landing.commit import ATTEMPTS, Transaction, Wanted
 from airflow_provider_cca.landing.manifest import LandedFile, Manifest
 from airflow_provider_cca.landing.manifest_store import ManifestStore
@@ -105,12 +105,17 @@ def test_an_orphan_that_another_task_has_moved_meanwhile_is_passed_over() -> Non
     assert manifest.superseded == ()
 
 
-def test_a_store_that_refuses_the_manifest_is_asked_six_times_with_waits(waits: list[float]) -> None:
+@pytest.mark.parametrize("error", [StoreError("503 slow down"), Changed("written by another task")])
+def test_a_manifest_that_is_refused_is_tried_six_times_with_waits(
+    waits: list[float], error: StoreError
+) -> None:
+    """Also while other tasks commit: without waits many at once overtake each other until most give up."""
+
     class Failing(MemoryStore):
         def put_if_unchanged(self, *arguments: Any) -> ObjectMeta:
-            raise StoreError("503 slow down")
+            raise error
 
-    with pytest.raises(StoreError, match=rf"in {ATTEMPTS} attempts.*503 slow down"):
+    with pytest.raises(StoreError, match=rf"in {ATTEMPTS} attempts.*{error}"):
         Transaction(ManifestStore(Failing(), Retry(Event())), FOLDER, DATE, Packed(b"x")).run()
     assert len(waits) == ATTEMPTS
     assert waits[-1] > waits[0] > 0

@@ -399,6 +399,13 @@ def test_a_part_of_a_partition_leaves_named_what_it_does_not_list(tmp_path, serv
     assert land(listed(b"own"), listed(b"other", "c.zip", "3")).downloaded == 1
 
 
+def test_parts_with_files_that_share_an_id_leave_each_other_named(tmp_path, server) -> None:
+    """As the files of two items in an example of the document (§3.6.2) do."""
+    for name in ("a.zip", "b.zip"):
+        land_part(store_at(tmp_path), server.fetch, server.has(listed(name.encode(), name), name.encode()))
+    assert [entry["key"] for entry in manifest(tmp_path)["files"]] == ["a.zip", "b.zip"]
+
+
 def test_a_part_without_files_writes_no_first_manifest(tmp_path, server) -> None:
     """It would say that the server lists none."""
     land_part(store_at(tmp_path), server.fetch)
@@ -422,6 +429,17 @@ def test_a_revised_file_gets_its_own_key_and_the_old_version_is_kept_out_of_the_
     (gone,) = written["superseded"]
     assert gone.pop("superseded_on").endswith("Z")
     assert gone == {"id": "1", "name": "a.zip", "key": "a.zip", "size": 5, "md5": old.md5}
+
+
+@pytest.mark.parametrize("name", ["", "no-extension"])
+def test_what_a_dead_landing_left_is_known_by_a_name_without_an_extension(
+    tmp_path, server, land, name
+) -> None:
+    id_ = name or "47ebab58-234f-45f8-9f13-dafc85d61b4a"
+    land(server.has(listed(b"first", name, id_), b"first"))
+    (tmp_path / FOLDER / f"{id_}.01234567").write_bytes(b"left")
+    land(server.has(listed(b"first", name, id_), b"first"))
+    assert tree(tmp_path / FOLDER).keys() == {id_, f"_superseded/{id_}.01234567", "_manifest.json"}
 
 
 def test_a_version_that_comes_back_gets_another_key(tmp_path, server, land) -> None:
@@ -508,6 +526,20 @@ def test_a_key_that_was_superseded_is_not_used_again_when_the_manifest_is_lost(
     land(server.has(old, b"first"))
     assert manifest(tmp_path)["files"][0]["key"] == f"a.{old.md5[:8]}.zip"
     assert (tmp_path / FOLDER / "_superseded/a.zip").read_bytes() == b"first"
+
+
+def test_no_version_is_lost_with_the_manifest_that_named_it(tmp_path, server, land) -> None:
+    """Whatever is revised later: keys below `_superseded/` stay spent, though nothing says so any more."""
+    bodies = [b"1st", b"2nd", b"3rd", b"4th"]
+    for n, body in enumerate(bodies):
+        if n == 2:
+            (tmp_path / FOLDER / "_manifest.json").write_bytes(b"{")
+            land(server.has(listed(b"2nd"), b"2nd"))
+        land(server.has(listed(body), body))
+    kept = [
+        (tmp_path / FOLDER / "_superseded" / f["key"]).read_bytes() for f in manifest(tmp_path)["superseded"]
+    ]
+    assert sorted(kept) == bodies[:3]
 
 
 @pytest.mark.parametrize(

@@ -166,6 +166,8 @@ def test_content_whose_first_digits_are_taken_gets_all_of_them():
     assert plain_names(f"a.{'0' * 32}.2.csv") == {f"a.{'0' * 32}.2.csv", "a.csv"}
     assert plain_names("a.01234567.csv") == {"a.01234567.csv", "a.csv"}
     assert plain_names("a.0123456.csv") == {"a.0123456.csv"}
+    # Of a name without an extension the mark looks like one.
+    assert "c7779fb1-3cd6" in plain_names("c7779fb1-3cd6.01234567") & plain_names("c7779fb1-3cd6.01234567.2")
 
 
 def test_the_order_of_the_listing_does_not_matter():

@@ -123,6 +123,12 @@ def test_an_entry_with_a_field_of_another_type_is_damage(name, value):
         read(files=[{**FILE, name: value}])
 
 
+def test_a_key_that_is_named_with_two_contents_is_damage():
+    assert len(read(files=[FILE, {**FILE, "id": "2"}]).files) == 2
+    with pytest.raises(ValueError, match="two contents"):
+        read(files=[FILE, {**FILE, "md5": "0" * 32}])
+
+
 @pytest.mark.parametrize("name", sorted(FILE.keys() - OPTIONAL))
 def test_an_entry_without_one_of_its_fields_is_damage(name):
     with pytest.raises(ValueError, match="no manifest"):

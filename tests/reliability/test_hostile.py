@@ -34,9 +34,6 @@ from airflow_provider_cca.landing.manifest_store import ManifestStore
 from airflow_provider_cca.reports import REPORTS, Grain
 from tests.support.memory_store import MemoryStore
 
-settings.register_profile("suite", max_examples=150, deadline=None)
-settings.load_profile("suite")
-
 ZIPS = Scope(REPORTS["cdr_compressed"])
 DAY = Partition.parse("2026-03-01", Grain.DAY)
 

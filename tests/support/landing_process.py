@@ -10,11 +10,16 @@ import os
 import signal
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.context import ForkServerProcess
 from typing import Any
 
-from airflow_provider_cca.operators import CcaToObjectStorageOperator
+from airflow_provider_cca.operators import (
+    CcaExtractOperator,
+    CcaReconcileOperator,
+    CcaToObjectStorageOperator,
+)
 
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload([__name__, "airflow.providers.amazon.aws.hooks.s3"])
@@ -40,6 +45,27 @@ def landing_process(destination: str, day: str, last: Event | None = None) -> Fo
     """
     env = {name: value for name, value in os.environ.items() if name.startswith("AIRFLOW")}
     return _context.Process(target=_land, args=(env, destination, day, last))
+
+
+KINDS = ("land", "extract", "reconcile")
+
+
+def task_process(kind: str, destination: str, day: str) -> ForkServerProcess:
+    """A process that will land or extract `cdr_compressed` of that day, or reconcile; start it."""
+    env = {name: value for name, value in os.environ.items() if name.startswith("AIRFLOW")}
+    return _context.Process(target=_run, args=(env, kind, destination, day))
+
+
+def _run(env: Mapping[str, str], kind: str, destination: str, day: str) -> None:
+    os.environ.update(env)
+    common = {"task_id": "t", "destination": destination}
+    operator = {
+        "land": lambda: CcaToObjectStorageOperator(report="cdr_compressed", partition=day, **common),
+        "extract": lambda: CcaExtractOperator(source=destination, partition=day, **common),
+        "reconcile": lambda: CcaReconcileOperator(report="cdr_compressed", lookback_days=4, **common),
+    }[kind]()
+    with suppress(Exception):  # a file that is revised while it comes fails its landing
+        operator.execute({"params": {}})
 
 
 def _land(env: Mapping[str, str], destination: str, day: str, last: Event | None) -> None:

@@ -62,7 +62,7 @@ class ScheduledStore:
     def path(self, key: str) -> str:
         return f"memory/{key}"
 
-    def sweep(self, folder: str, names: object) -> None: ...
+    def sweep(self, folder: str) -> None: ...
 
     def list(self, folder: str) -> dict[str, ObjectMeta]:
         self._at("list", folder)
