@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator, Context
 
 from airflow_provider_cca.assets import cca_landings
-from airflow_provider_cca.core.files import RemoteFile
 from airflow_provider_cca.errors import CcaError
 from airflow_provider_cca.events import lineage, metrics
 from airflow_provider_cca.events.asset_events import announce, announce_each, facts_of
@@ -35,15 +34,6 @@ if TYPE_CHECKING:
     from airflow_provider_cca.landing.manifest_store import Folder, Verify
     from airflow_provider_cca.landing.progress import Amount
     from airflow_provider_cca.store.object_store import Store
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from airflow_provider_cca.api.client import CcaClient
-    from airflow_provider_cca.core.files import RemoteFile
-    from airflow_provider_cca.landing.landed import Landed
-    from airflow_provider_cca.landing.lander import Lander, ListAgain, Place
-    from airflow_provider_cca.landing.manifest_store import Folder, Verify
-
 
 log = logging.getLogger(__name__)
 
