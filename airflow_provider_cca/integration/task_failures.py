@@ -28,6 +28,7 @@ _CHECK_NETWORK = f"{_RETRY}; check host and network; lower max_connections if it
 
 REMEDIES: Mapping[str, str] = {
     "ConnectionFailed": _CHECK_NETWORK,
+    "Unreachable": _CHECK_NETWORK,
     "ServerFault": _CHECK_NETWORK,
     "TooManyConnections": _CHECK_NETWORK,
     "UnreadableAnswer": _CHECK_NETWORK,
