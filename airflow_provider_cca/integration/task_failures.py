@@ -138,7 +138,7 @@ def _remedy(name: str) -> str | None:
 
 
 def _is_of_the_connection(error: CcaError) -> bool:
-    """Return whether the connection to the server can have to do with it: not where the store failed alone."""
+    """Return whether the connection to the server can be the cause: not where the store failed alone."""
     failures = getattr(error, "failures", {}).values()
     kinds = {type(CcaError.from_dict(one)) for one in failures} or {type(error)}
     return not all(issubclass(kind, _NOT_OF_THE_CONNECTION) for kind in kinds)
