@@ -37,7 +37,7 @@ with DAG(
     max_active_runs=1,
     params={"reports": reports_param(), **range_params()},
     default_args={
-        "retries": 4,
+        "retries": 3,
         "retry_delay": timedelta(minutes=2),
         "retry_exponential_backoff": True,
         "max_retry_delay": timedelta(minutes=5),

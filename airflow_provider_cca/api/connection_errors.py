@@ -35,7 +35,7 @@ _NO_COMMON_TLS = re.compile("HANDSHAKE_FAILURE|INSUFFICIENT_SECURITY|PROTOCOL")
 _TLS_TO_HTTP = re.compile(r"BadStatusLine\(.?\\x1[56]\\x03")
 """A record of TLS, as an alert is, in the place of a status line."""
 
-MAX_SLOW_ATTEMPTS = 2
+MAX_SLOW_ATTEMPTS = 3
 """How often a call is made whose answer does not come in time: each attempt takes as long as is allowed."""
 
 _BROKEN_OFF = re.compile("EOF|RemoteDisconnected|[Rr]eset by peer|Broken pipe")

@@ -113,7 +113,7 @@ def test_a_download_that_is_too_slow_over_a_minute_is_ended(
         error = pool.submit(lambda: list(client.download(file_at(port)))).exception(timeout=30)
     assert isinstance(error, ConnectionFailed)
     assert "less than 4 KiB/s came over a minute (min_speed)" in str(error)
-    assert error.most_attempts == 2
+    assert error.most_attempts == 3
 
 
 def test_the_time_that_a_reader_takes_is_not_the_servers() -> None:

@@ -95,7 +95,7 @@ def test_runs_are_not_caught_up_and_carry_the_time_in_utc(dag: DAG) -> None:
 
 def test_waits_hold_no_worker_and_failures_are_retried(dag: DAG) -> None:
     for task in dag.tasks:
-        assert task.retries == (2 if dag.dag_id == "cca_reconcile" else 4)
+        assert task.retries == {"cca_reconcile": 2, "cca_land_range": 3}.get(dag.dag_id, 4)
         assert getattr(task, "deferrable", True)
 
 
