@@ -199,7 +199,7 @@ def test_an_empty_listing_of_a_date_that_is_over_ends_the_wait(empty, mode) -> N
 
 @pytest.mark.cca_simulator(sites=["acme"], days=30, ways=Ways(unknown_site="empty"))
 def test_an_empty_listing_of_a_site_that_is_not_listed_is_not_believed(sim: Simulator, mode) -> None:
-    with pytest.raises(AirflowFailException, match="no site 'acne' among its sites"):
+    with pytest.raises(AirflowFailException, match="'acne' is not one of the 1 sites of this account"):
         mode(ago(3), report="cdr", site="acne", allow_empty=True)
 
 

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from airflow_provider_cca.core.partition import Partition, Scope
 from airflow_provider_cca.errors import (
-    CcaError,
-    InvalidArgument,
-    InvalidRequest,
     NotYetListed,
     OutsideRetention,
     StillProcessing,
     TransientError,
-    UnexpectedAnswer,
 )
 from airflow_provider_cca.reports import RETENTION_DAYS, report_named
 
@@ -24,9 +20,6 @@ if TYPE_CHECKING:
 
 FAILING_SECONDS = 35 * 60.0
 """How long every check may fail before the wait ends: a run whose server is down is red within 45 minutes."""
-
-CONTROL_DAYS = 30
-"""How many days before a partition show whether 404 or 406 to it can mean that it has no files."""
 
 
 @dataclass(frozen=True)
@@ -62,47 +55,21 @@ class AvailabilityCheck:
         Raises OutsideRetention when none is listed of a partition whose files may be deleted already, and
         CcaError for an answer that is worse than "still processing".
         """
-        now = datetime.now(UTC)
+        scope, last = self.scope, self.last
         try:
-            files = self._count(client)
+            if files := client.count(scope, Partition.parse(self.partition, scope.report.grain), last):
+                return Availability(
+                    files, f"{self}: the server lists {files} file{'' if files == 1 else 's'}"
+                )
+            if last.fading(datetime.now(UTC)):
+                raise OutsideRetention(
+                    f"{self} has no files any more: the server lists none, and what there was is older than "
+                    f"the {RETENTION_DAYS} days that it keeps"
+                )
+            client.confirm_empty(scope, last)
         except StillProcessing as error:
             return Availability(None, str(error), error.retry_after, isinstance(error, NotYetListed))
-        if files:
-            return Availability(files, f"{self}: the server lists {files} file{'' if files == 1 else 's'}")
-        if self.last.fading(now):
-            raise OutsideRetention(
-                f"{self} has no files any more: the server lists none, and what there was is older than the "
-                f"{RETENTION_DAYS} days that it keeps"
-            )
-        if not self.last.is_settled(now):
-            return Availability(None, f"{self}: the server lists no file yet", nothing_listed=True)
-        if self.site and all(self.site != site.name for site in client.sites()):
-            raise InvalidArgument(
-                f"{self}: the server lists no file, and no site {self.site!r} among its sites (§3.5.1): "
-                "check the name, as by `cca sites`",
-                argument="site",
-            )
         return Availability(0, f"{self}: the server lists no file, and the date has been over for 48 hours")
-
-    def _count(self, client: CcaClient) -> int:
-        first = Partition.parse(self.partition, self.scope.report.grain)
-        try:
-            return client.count(self.scope, first, self.last)
-        except (InvalidRequest, UnexpectedAnswer) as error:
-            if not self._means_no_files(client, first, error):
-                raise
-            return 0
-
-    def _means_no_files(self, client: CcaClient, first: Partition, error: CcaError) -> bool:
-        """Return whether a refusal only means that there are no files: if so, other dates are answered."""
-        status = getattr(error, "status", 406)
-        if status not in {404, 406}:
-            return bool(status == 204)
-        start, end = (Partition.of(first.first - timedelta(days=n), first.grain) for n in (CONTROL_DAYS, 1))
-        try:
-            return client.count(self.scope, start, end) > 0
-        except (InvalidRequest, UnexpectedAnswer, StillProcessing):
-            return False
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
@@ -31,6 +32,7 @@ from airflow_provider_cca.errors import (
     InvalidArgument,
     InvalidRequest,
     NotYetListed,
+    StillProcessing,
     UnexpectedAnswer,
 )
 from airflow_provider_cca.reports import REPORTS, Grain, check_listing
@@ -155,8 +157,9 @@ class CcaClient:
             files = self.files(scope, partition)
         except (InvalidRequest, UnexpectedAnswer) as error:
             self._confirm_none(scope, error)
-            # It may be the size of the page that was refused.
-            files = self.files(scope, partition) if self._page_size != size else []
+            if self._page_size != size:  # it was the size of the page that was refused
+                return self.list_partition(scope, partition)
+            files = []
         if not files:
             self.confirm_empty(scope, partition)
         return files
@@ -304,17 +307,35 @@ class CcaClient:
 
     def _totals_of(self, scope: Scope, by: str = "creation") -> Totals:
         """Return what is known of the totals of a report."""
+        return self._totals.setdefault(
+            (scope.report.name, by), Totals(partial(self._totals_ignore_the_filter, scope, by))
+        )
+
+    def _totals_ignore_the_filter(self, scope: Scope, by: str) -> bool:
+        """Return whether it is proven that totals of a report count what the filter leaves out.
+
+        It is by a total without entries of a date that no file has, or by those of two halves of a month that
+        do not add up to that of both: a server may refuse to list nothing.
+        """
+
+        def page(first: Partition, last: Partition) -> Page:
+            return self._page(self._listing(scope, first, last, by), 0, 1)
+
         no_date = Partition.of(NO_DATE, scope.report.grain)
-
-        def of_nothing() -> Page | None:
-            try:
-                return self._page(self._listing(scope, no_date, no_date, by), 0, 1)
-            except FATAL_FOR_ALL:
-                raise
-            except CcaError:
-                return None
-
-        return self._totals.setdefault((scope.report.name, by), Totals(of_nothing))
+        try:
+            with suppress(InvalidRequest, UnexpectedAnswer, StillProcessing):
+                none = page(no_date, no_date)
+                if none.total and not none.items:
+                    return True
+            known = _control_partitions(scope)
+            half = len(known) // 2
+            older, newer = page(known[0], known[half - 1]), page(known[half], known[-1])
+            totals = older.total, newer.total
+            return min(totals) > 0 and page(known[0], known[-1]).total < sum(totals)
+        except FATAL_FOR_ALL:
+            raise
+        except CcaError:
+            return False
 
     def _confirm_none(self, scope: Scope, error: InvalidRequest | UnexpectedAnswer) -> None:
         """Raise the error of a listing, unless it is how this server says that there are no files.
@@ -337,15 +358,11 @@ class CcaClient:
         ) from error
 
     def _has_recent_files(self, scope: Scope) -> bool:
-        last = datetime.now(UTC).date() - timedelta(days=3)
-        first = last - timedelta(days=CONTROL_DAYS[scope.report.grain])
-        dates = [Partition.of(day, scope.report.grain) for day in (first, last)]
+        known = _control_partitions(scope)
         try:
-            call = self._listing(scope, dates[0], dates[1], "creation")
+            call = self._listing(scope, known[0], known[-1], "creation")
             return bool(self._page(call, 0, 1).items) and self._accepts_pages(call)
-        except FATAL_FOR_ALL:
-            raise
-        except CcaError:
+        except (InvalidRequest, UnexpectedAnswer):
             return False
 
     def _accepts_pages(self, call: Call) -> bool:
@@ -416,6 +433,13 @@ class CcaClient:
     def _get_page(self, call: Call, start: int, size: int) -> Page:
         params = {"from": str(start), "size": str(min(size, self._page_size)), **call.params}
         return self.session.get(replace(call, params=params), lambda answer: Page.from_api(answer, call.what))
+
+
+def _control_partitions(scope: Scope) -> list[Partition]:
+    """Return the partitions in some of which a scope that can be listed has files, unless it is idle."""
+    last, grain = datetime.now(UTC).date() - timedelta(days=3), scope.report.grain
+    first = Partition.of(last - timedelta(days=CONTROL_DAYS[grain]), grain)
+    return [*first.until(Partition.of(last, grain))]
 
 
 def _answered(window: Window, answer: Future[Listed]) -> tuple[Window, Listed]:

@@ -23,7 +23,7 @@ MAX_ENTRIES = 200_000
 """About as many as 200 MB of memory hold; those of a year are 365 for each site or level."""
 MAX_PAGES = 100_000
 
-LIKELY_CAP = 5
+LIKELY_CAP = 2
 """From so many entries on, a page whose total is its own length may have been cut to that length."""
 
 _KNOWN = {"total", "from", "size", "items"}
@@ -63,21 +63,20 @@ class Page:
 class Totals:
     """Whether `total` in the listings of a report can be relied on, as far as that is known.
 
-    :param of_nothing: Gives the page of a filter that no file can match.
+    :param ignore_the_filter: Asks the server whether it counts what the filter leaves out, too.
     """
 
-    def __init__(self, of_nothing: Callable[[], Page | None] = lambda: None) -> None:
-        self._of_nothing = of_nothing
+    def __init__(self, ignore_the_filter: Callable[[], bool] = lambda: False) -> None:
+        self._ask = ignore_the_filter
         self.counts: bool | None = None
         """Whether it counts more than the entries of the page; None while nothing has shown it."""
         self._asked = False
 
     def ignore_the_filter(self) -> bool:
-        """Return whether the server tells a total, and no entry, also for a filter that matches nothing."""
+        """Return whether it is proven that totals do not count what matches; asks the server once."""
         if not self._asked:
             self._asked = True
-            page = self._of_nothing()
-            if page and page.total and not page.items:
+            if self._ask():
                 self.counts = False
         return self.counts is False
 

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from threading import Lock
 from typing import Protocol
@@ -24,7 +25,6 @@ from airflow_provider_cca.errors import (
     CcaError,
     ConnectionFailed,
     MalformedListing,
-    NotYetListed,
     StillProcessing,
     TransientError,
 )
@@ -32,6 +32,9 @@ from airflow_provider_cca.reports import Grain
 
 NEWEST = (0, 1, 2, 4)
 """How many of the newest partitions are left out, step by step, when the server is still at work on some."""
+
+NEWEST_EMPTY = 2
+"""How many of the newest partitions that a range lists no file of, besides the oldest, are listed alone."""
 
 MAX_FAILED_DATES = 20
 """So many partitions of a scope may fail, each after all attempts, before the rest is given up."""
@@ -56,11 +59,7 @@ class Server(Protocol):
         ...
 
     def list_partition(self, scope: Scope, partition: Partition) -> list[RemoteFile]:
-        """Return the files of a partition, or raise why none can be believed."""
-        ...
-
-    def confirm_empty(self, scope: Scope, partition: Partition) -> None:
-        """Raise unless it can be believed that a partition has no files."""
+        """Return the files of a partition; raise where an empty listing of it cannot be believed."""
         ...
 
     def has_total(self, scope: Scope, first: Partition, last: Partition, total: int) -> bool | None:
@@ -81,6 +80,8 @@ class RangeLister:
         self.server = server
         self._can_be_parted: dict[str, bool] = {}
         """By report: whether ranges can be parted by createdOn."""
+        self._shown: dict[str, _Traits] = {}
+        """By report: the traits of the files that have shown it."""
         self._proving: defaultdict[str, Lock] = defaultdict(Lock)
         self._failed: dict[str, list[CcaError]] = {}
         """By report: the errors of scopes that failed altogether, while none has succeeded."""
@@ -131,7 +132,7 @@ class RangeLister:
         scope, partitions = window.scope, window.partitions
         if len(partitions) == 1 or window.left_out or self._can_be_parted.get(scope.report.name) is False:
             return self._one_by_one(scope, partitions)
-        busy: CcaError | None = None
+        busy: CcaError = StillProcessing(f"{scope} is still processing")
         for left_out in (n for n in NEWEST if n < len(partitions)):
             older, newest = _split(partitions, left_out)
             try:
@@ -145,18 +146,10 @@ class RangeLister:
             except CcaError as error:
                 return self._smaller(scope, partitions, error)
             else:
-                if not files and left_out == 0 and _are_young(older):
-                    busy = NotYetListed(
-                        f"{scope} {older[-1]}: the server lists no file, nor of dates before it"
-                    )
-                    continue
-                found = self._parted(scope, older, files)
-                if not files:
-                    busy = None
                 # Without it the others are listed: so it is the newest one that is being made.
-                known = {newest[0]: busy} if left_out == 1 and busy else {}
-                return self._one_by_one(scope, newest, found, known)
-        return self._smaller(scope, partitions, busy or StillProcessing(f"{scope} is still processing"))
+                known = {newest[0]: busy} if left_out == 1 else {}
+                return self._one_by_one(scope, newest, self._parted(scope, older, files), known)
+        return self._smaller(scope, partitions, busy)
 
     def _is_known(self, scope: Scope) -> bool:
         """Return whether ranges of this report have been proven: the proof checks a total, too."""
@@ -167,43 +160,47 @@ class RangeLister:
 
         Raises when one of them fails as well: then so would all, each after all attempts.
         """
-        probe = partitions[len(partitions) // 2]
-        try:
-            files = self.server.list_partition(scope, probe)
-        except StillProcessing:
-            if isinstance(error, StillProcessing):
+        for probe in (partitions[len(partitions) // 2], partitions[0]):
+            try:
+                self.server.list_partition(scope, probe)
+            except StillProcessing:
+                if isinstance(error, StillProcessing):
+                    continue
+            except FATAL_FOR_ALL:
                 raise
+            except CcaError as alone:
+                raise alone from error
             return self._one_by_one(scope, partitions)
-        except FATAL_FOR_ALL:
-            raise
-        except CcaError as alone:
-            raise alone from error
-        rest = [partition for partition in partitions if partition != probe]
-        return self._one_by_one(scope, rest, Listed({probe: files}, {}))
+        raise error
 
     def _parted(self, scope: Scope, partitions: Sequence[Partition], files: Sequence[RemoteFile]) -> Listed:
-        young = [partition for partition in partitions if _are_young([partition])]
-        if not files and young and len(young) < len(partitions):
-            # One partition that is being made can empty the whole range.
-            settled = self._list(Window(scope, partitions[0], partitions[-len(young) - 1]))
-            return self._one_by_one(scope, young, settled)
+        """Part the files of a range by createdOn, or list its partitions alone where that cannot be trusted.
+
+        While one partition is being made, the server may leave out files of others, and say no more. So a
+        range is listed again without its young partitions when one of these has no file; and some of the
+        settled ones that have none are listed alone; where none has any, the halves of the range, too.
+        """
+        groups = {partition: group for (_, partition), group in by_partition(files).items()}
+        now = datetime.now(UTC)
+        young = [partition for partition in partitions if not partition.is_settled(now)]
+        if any(partition not in groups for partition in young):
+            settled = partitions[: len(partitions) - len(young)]
+            found = self._list(Window(scope, settled[0], settled[-1])) if settled else None
+            return self._one_by_one(scope, young, found)
         # One file may be all that a page holds whose total is its own length.
         alone = len(files) == 1 and not self._is_known(scope)
         if alone or (files and not self._can_part(scope, partitions, files)):
             return self._one_by_one(scope, partitions)
-        groups = {partition: group for (_, partition), group in by_partition(files).items()}
-        found: dict[Partition, Sequence[RemoteFile]] = {}
-        failures: dict[Partition, CcaError] = {}
-        for partition in partitions:
-            try:
-                if partition not in groups:
-                    self.server.confirm_empty(scope, partition)
-                found[partition] = groups.get(partition, [])
-            except FATAL_FOR_ALL:
-                raise
-            except CcaError as error:
-                failures[partition] = error
-        return Listed(found, failures)
+        # Of what the server may have deleted, an empty listing is believed nowhere.
+        empty = [one for one in partitions if one not in groups and not one.fading(now)]
+        probes = sorted({*empty[:1], *empty[-NEWEST_EMPTY:]})
+        probed = self._one_by_one(scope, probes)
+        halves = [] if files or len(probes) == len(empty) else [*_split(partitions, len(partitions) // 2)]
+        if any(probed.files.values()) or any(self.server.files(scope, p[0], p[-1]) for p in halves):
+            return self._one_by_one(scope, partitions)
+        if probes and len(probed.failures) == len(probes):
+            return Listed(groups, dict.fromkeys(empty, probed.failures[probes[-1]]))
+        return Listed({p: groups.get(p, []) for p in partitions if p not in probed.failures}, probed.failures)
 
     def _one_by_one(
         self,
@@ -247,17 +244,21 @@ class RangeLister:
     def _can_part(self, scope: Scope, partitions: Sequence[Partition], files: Sequence[RemoteFile]) -> bool:
         """Return whether createdOn tells under which partition each of these files is listed alone."""
         report = scope.report.name
+        traits = _Traits.of(files)
         with self._proving[report]:
-            if any(not partitions[0] <= file.partition <= partitions[-1] for file in files):
-                self._can_be_parted[report] = False
-            elif report not in self._can_be_parted:
-                try:
-                    self._can_be_parted[report] = self._is_proven(scope, partitions, files)
-                except FATAL_FOR_ALL:
-                    raise
-                except CcaError:
-                    return False  # this once: the server could not be asked
-            return self._can_be_parted[report]
+            can, shown = self._can_be_parted.get(report), self._shown.get(report)
+            try:
+                if any(not partitions[0] <= file.partition <= partitions[-1] for file in files):
+                    can = False
+                elif can is None or (can and (shown is None or not traits.are_shown_by(shown))):
+                    can = self._is_proven(scope, partitions, files)
+            except FATAL_FOR_ALL:
+                raise
+            except CcaError:
+                return False  # this once: the server could not be asked
+            self._shown[report] = traits.over(shown) if shown else traits
+            self._can_be_parted[report] = can
+            return can
 
     def _is_proven(self, scope: Scope, partitions: Sequence[Partition], files: Sequence[RemoteFile]) -> bool:
         """Return whether the server draws the line between partitions where UTC does: mostly by two requests.
@@ -268,7 +269,8 @@ class RangeLister:
         """
         earliest = min(files, key=_since_begin)
         latest = min(files, key=lambda file: (_until_end(file), -file.partition.first.toordinal()))
-        odd = _oddly_named(files)
+        by_distance = _by_distance(files)
+        odd = min(by_distance.values(), key=len)[0] if len(by_distance) > 1 else None
         if not self._lists_alone(scope, (odd or earliest).partition, files):
             return False
         lines = [latest.partition.last + timedelta(days=1)]
@@ -293,24 +295,55 @@ class RangeLister:
         return _identities(self.server.files(scope, side[0], side[-1])) == _identities(expected)
 
     def _lists_alone(self, scope: Scope, partition: Partition, files: Iterable[RemoteFile]) -> bool:
-        listed = self.server.files(scope, partition, partition)
+        listed = self.server.files(scope, partition, partition, check_total=False)
         return _identities(listed) == _identities(file for file in files if file.partition == partition)
 
 
-def _are_young(partitions: Sequence[Partition]) -> bool:
-    """Return whether the last of these is too young for an empty listing to be believed."""
-    return not partitions[-1].is_settled(datetime.now(UTC))
+@dataclass(frozen=True)
+class _Traits:
+    """What of the files of a range tells whether ranges can be parted by createdOn.
+
+    :param distances: From the dates in their names to their creation, in partitions.
+    :param since_begin: Whole hours from the beginning of a partition to the earliest creation.
+    :param until_end: Whole hours from the latest creation to the end of a partition.
+    """
+
+    distances: frozenset[int]
+    since_begin: int
+    until_end: int
+
+    @classmethod
+    def of(cls, files: Sequence[RemoteFile]) -> _Traits:
+        hour = timedelta(hours=1)
+        earliest, latest = min(map(_since_begin, files)), min(map(_until_end, files))
+        return cls(frozenset(_by_distance(files)), earliest // hour, latest // hour)
+
+    def are_shown_by(self, shown: _Traits) -> bool:
+        """Return whether other files, by which ranges could be parted, have shown the same of these.
+
+        Two distances show that the date in a name is not what a file is listed by.
+        """
+        named = len(shown.distances) > 1 or self.distances <= shown.distances
+        return named and self.since_begin >= shown.since_begin and self.until_end >= shown.until_end
+
+    def over(self, shown: _Traits) -> _Traits:
+        """Return the traits of both."""
+        return _Traits(
+            self.distances | shown.distances,
+            min(self.since_begin, shown.since_begin),
+            min(self.until_end, shown.until_end),
+        )
 
 
-def _oddly_named(files: Iterable[RemoteFile]) -> RemoteFile | None:
-    """Return a file whose name has a date that lies as far from its creation as in the fewest others."""
-    by_distance: defaultdict[int, list[RemoteFile]] = defaultdict(list)
+def _by_distance(files: Iterable[RemoteFile]) -> dict[int, list[RemoteFile]]:
+    """Return the files whose names have a date, by how many partitions that lies before the creation."""
+    found: defaultdict[int, list[RemoteFile]] = defaultdict(list)
     for file in files:
         if match := re.search(r"(20\d\d)([01]\d)([0-3]\d)?", file.name):
             with suppress(ValueError):
                 year, month, day = (int(part or 1) for part in match.groups())
-                by_distance[_distance(file.partition, date(year, month, day))].append(file)
-    return min(by_distance.values(), key=len)[0] if len(by_distance) > 1 else None
+                found[_distance(file.partition, date(year, month, day))].append(file)
+    return found
 
 
 def _distance(partition: Partition, named: date) -> int:

@@ -48,6 +48,8 @@ class CcaDownloadFilesOperator(CcaLandingOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         with self.connected() as client:
             files = by_partition(self._parsed(self.files))
+            if not files:
+                log.warning("No files were given: nothing lands, and no manifest says that there are none")
             landed = self.land(client, self.lander(client, context), files, list_again=None)
         self.announce(context, landed)
         return summary(landed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,9 @@ from airflow_provider_cca.reports import report_named
 if TYPE_CHECKING:
     from airflow_provider_cca.api.client import CcaClient
     from airflow_provider_cca.core.files import RemoteFile
+
+
+log = logging.getLogger(__name__)
 
 
 class CcaListSitesOperator(CcaOperator):
@@ -70,23 +74,30 @@ class CcaListFilesOperator(CcaOperator):
     def execute(self, context: Context) -> list[dict[str, Any]]:
         with self.connected() as client:
             scope = Scope(report_named(self.report), site_name(self.site), self.level or None)
-            if self.by == "new":
-                check_arguments(report=self.report, by=self.by, site=scope.site, partition=self.partition)
-                files = client.files(scope, by=self.by)
-                if not files:
-                    client.confirm_site(scope)
-                return [file.as_dict() for file in files]
-            asked = partitions_of_run(context, scope.report, self.partition, self.partition_end)
-            asked.check_retention()
-            if self.by == "creation":
-                groups = self._listed(client, Window(scope, asked.first, asked.last))
-                if not any(groups) and asked.last.fading(datetime.now(UTC)):
-                    asked.refuse_gone()
-                return [file.as_dict() for group in groups for file in group]
-            files = client.files(scope, asked.first, asked.last, self.by)
+            files = self._files(client, scope, context)
+        if not files:
+            log.warning("The server lists no files of %s for what was asked (by=%r)", scope, self.by)
+        return [file.as_dict() for file in files]
+
+    def _files(self, client: CcaClient, scope: Scope, context: Context) -> Sequence[RemoteFile]:
+        """Return the files; raise where it cannot be believed that there are none."""
+        if self.by == "new":
+            check_arguments(report=self.report, by=self.by, site=scope.site, partition=self.partition)
+            files = client.files(scope, by=self.by)
             if not files:
-                client.confirm_empty(scope, asked.last)
-            return [file.as_dict() for file in files]
+                client.confirm_site(scope)
+            return files
+        asked = partitions_of_run(context, scope.report, self.partition, self.partition_end)
+        asked.check_retention()
+        if self.by == "creation":
+            groups = self._listed(client, Window(scope, asked.first, asked.last))
+            if not any(groups) and asked.last.fading(datetime.now(UTC)):
+                asked.refuse_gone()
+            return [file for group in groups for file in group]
+        files = client.files(scope, asked.first, asked.last, self.by)
+        if not files:
+            client.confirm_empty(scope, asked.last)
+        return files
 
     @staticmethod
     def _listed(client: CcaClient, window: Window) -> Iterable[Sequence[RemoteFile]]:

@@ -214,7 +214,8 @@ def test_other_forms_of_stamps_part_a_range(serve, stamp) -> None:
 
 
 @pytest.mark.parametrize(
-    ("busy", "requests"), [((), 3), ((0,), 4), ((1,), 7), ((0, 1), 7), ((3,), 10), ((0, 3), 10), ((20,), 45)]
+    ("busy", "requests"),
+    [((), 3), ((0,), 4), ((1,), 7), ((0, 1), 7), ((3,), 10), ((0, 3), 10), ((20,), 46), ((19,), 46)],
 )
 def test_dates_that_are_being_made_do_not_hold_back_the_others(serve, busy, requests) -> None:
     server = Server(daily(39))
@@ -231,7 +232,7 @@ def test_a_server_that_makes_all_dates_is_asked_a_few_times_only(serve) -> None:
     server = Server(daily(39), answer=lambda first, last, start, page: 412)
     with pytest.raises(StillProcessing):
         serve(server).list_range(Window(ZIPS, days_ago(39), days_ago(0)))
-    assert len(server.asked) == 5
+    assert len(server.asked) == 6
 
 
 # Nothing is listed
@@ -259,6 +260,115 @@ def test_a_date_that_is_being_made_does_not_empty_the_range_that_it_lies_in(serv
     assert set(found.failures) == {days_ago(0)}
     assert all(len(files) == 1 for files in found.files.values())
     assert len(found.files) == 20
+
+
+@pytest.mark.parametrize("descending", [False, True])
+@pytest.mark.parametrize("busy", [0, 5])
+def test_a_range_of_which_older_files_are_left_out_while_one_date_is_made_is_not_believed(
+    serve, busy, descending
+) -> None:
+    """The server lists half of the files of a range that holds that date, and says no more."""
+    server = Server(daily(20, hours=(7, 8)))
+
+    def half(first: date, last: date, start: int, page: Json) -> Json:
+        if first == last or not first <= TODAY - timedelta(days=busy) <= last:
+            return page
+        items = page["items"][::-1] if descending else page["items"]
+        items = items[: len(items) // 2]
+        return {"total": len(items), "items": items}
+
+    client = serve(server)
+    client.list_range(Window(ZIPS, days_ago(20), days_ago(0)))
+    server.answer = half
+    found = client.list_range(Window(ZIPS, days_ago(20), days_ago(0)))
+    assert [len(files) for _, files in sorted(found.files.items())] == [2] * 21
+    assert not found.failures
+
+
+def test_a_long_range_with_dates_without_files_costs_seven_requests_more(serve) -> None:
+    """One without the young dates, three of these, and three of the settled ones without files."""
+    server = Server(
+        [
+            moment
+            for moment in daily(300, until=1)
+            if moment.weekday() < 5 or moment.date() > TODAY - timedelta(days=3)
+        ]
+    )
+    found = serve(server).list_range(Window(ZIPS, days_ago(300), days_ago(0)))
+    assert set(found.failures) == {days_ago(0)}
+    assert sum(map(len, found.files.values())) == len(server.created)
+    assert len(server.asked) == 1 + 2 + 7
+
+
+def test_one_scope_with_usual_names_does_not_vouch_for_another_with_recovered_files(serve) -> None:
+    """Files are listed under the day after the one in their names; a recovered one has an older date."""
+    created = daily(20, until=3)
+    server = Server(created)
+    named = {moment: moment.date() - timedelta(days=1) for moment in created}
+    server.listed_under = lambda moment: named[moment] + timedelta(days=1)
+    real = server.item
+    server.item = lambda n, moment: {**real(n, moment), "fileName": f"CCA_{named[moment]:%Y%m%d}.csv"}  # type: ignore[method-assign]
+    client = serve(server)
+    assert len(client.list_range(Window(CDR, days_ago(20), days_ago(3))).files) == 18
+    late = datetime.combine(TODAY - timedelta(days=6), time(7, 30), UTC)
+    named[late] = TODAY - timedelta(days=12)
+    server.created.append(late)
+    server.asked.clear()
+    found = client.list_range(Window(Scope(REPORTS["cdr"], site="other"), days_ago(20), days_ago(3)))
+    assert {partition: len(files) for partition, files in found.files.items()} == {
+        days_ago(days): 2 if days == 11 else 1 for days in range(3, 21)
+    }
+
+
+def test_one_scope_created_by_day_does_not_vouch_for_another_created_by_night(serve) -> None:
+    """At 15:24 UTC it is the same date in US/Pacific, at 03:24 the day before."""
+    server = Server(daily(20, hours=(15,), until=3), READINGS["Pacific"])
+    client = serve(server)
+    assert len(client.list_range(Window(CDR, days_ago(20), days_ago(3))).files) == 18
+    server.created = daily(20, hours=(3, 15), until=3)[1:]
+    found = client.list_range(Window(Scope(REPORTS["cdr"], site="other"), days_ago(20), days_ago(3)))
+    assert [len(files) for _, files in sorted(found.files.items())] == [2] * 17 + [1]
+    under = {partition: {file.created_on for file in files} for partition, files in found.files.items()}
+    assert all(
+        READINGS["Pacific"](m) == partition.first for partition, moments in under.items() for m in moments
+    )
+
+
+def test_a_range_that_an_older_date_empties_while_it_is_made_is_not_believed(serve) -> None:
+    """Nor where the first and the last dates truly have no files."""
+    server = Server(daily(25, until=8))
+    busy = TODAY - timedelta(days=9)
+    server.answer = lambda first, last, start, page: (
+        {"total": 0, "items": []} if first < last and first <= busy <= last else page
+    )
+    found = serve(server).list_range(Window(ZIPS, days_ago(30), days_ago(3)))
+    assert sum(map(len, found.files.values())) == 18
+
+
+def test_a_refusal_is_not_judged_by_other_dates_while_these_cannot_be_listed(serve) -> None:
+    """It would end the task for good, though a later attempt succeeds."""
+    server = Server(daily(30, until=8))
+    server.answer = lambda first, last, start, page: 406 if first == last else 412
+    with pytest.raises(StillProcessing):
+        serve(server).list_partition(ZIPS, days_ago(5))
+
+
+@pytest.mark.parametrize("status", [404, 406])
+def test_a_range_of_young_dates_that_is_refused_for_having_no_files_waits_for_them(serve, status) -> None:
+    server = Server(daily(30, until=5))
+    server.answer = lambda first, last, start, page: page if page["items"] else status
+    found = serve(server).list_range(Window(ZIPS, days_ago(2), days_ago(0)))
+    assert {type(error) for error in found.failures.values()} == {NotYetListed}
+
+
+@pytest.mark.parametrize("status", [204, 404, 406])
+def test_a_total_without_the_filter_and_a_refusal_of_nothing_land_all(serve, status) -> None:
+    server = Server(daily(30, until=3))
+    server.answer = lambda first, last, start, page: {**page, "total": 133} if page["items"] else status
+    client = serve(server)
+    assert [file.id for file in client.list_partition(ZIPS, days_ago(5))] == ["file-25"]
+    found = client.list_range(Window(ZIPS, days_ago(20), days_ago(3)))
+    assert [len(files) for _, files in sorted(found.files.items())] == [1] * 18
 
 
 @pytest.mark.parametrize("none", [204, {}, {"total": 0}, {"total": 0, "items": None}])
@@ -314,6 +424,14 @@ def test_a_page_of_1000_that_is_refused_becomes_a_smaller_one(serve) -> None:
     server.page = lambda query: real(query) if int(query["size"]) <= 100 else 406  # type: ignore[method-assign]
     found = serve(server).list_range(Window(ZIPS, days_ago(30), days_ago(3)))
     assert sum(map(len, found.files.values())) == 28
+
+
+def test_a_page_of_1000_that_is_refused_and_a_date_without_files_that_is_not_found(serve) -> None:
+    server = Server(daily(30, until=8))
+    real = server.page
+    server.answer = lambda first, last, start, page: page if page["items"] else 404
+    server.page = lambda query: real(query) if int(query["size"]) <= 100 else 406  # type: ignore[method-assign]
+    assert serve(server).list_partition(ZIPS, days_ago(5)) == []
 
 
 # What fails

@@ -45,8 +45,8 @@ from tests.support.tree import tree
 ALL = ["cdr", "cdr_compressed", "peak_port_daily", "peak_port_monthly"]
 ROOT = Path(__file__).parent.parent.parent
 ZIPS = "cdr_compressed"
-LISTINGS = 1 + 3 + 1 + 3 + 3
-"""The sites, the files of each of three, the compressed ones, and three levels of two reports."""
+LISTINGS = 2 + 3 + 1 + 3 + 3
+"""The sites and their total, the files of each of three, the compressed ones, three levels of two reports."""
 PROOFS = 4 * 2
 """Of each report two, whether ranges of it can be parted by createdOn."""
 
