@@ -3,6 +3,7 @@
 CcaError
 ├── TransientError            try again: the same call may succeed shortly
 │   ├── ConnectionFailed        no answer, or it broke off
+│   │   └── Unreachable           no connection could be made, or the login was not answered
 │   ├── ServerFault             5xx
 │   ├── TooManyConnections      429
 │   ├── UnreadableAnswer        a JSON answer that cannot be read
@@ -51,7 +52,7 @@ from airflow_provider_cca.core.printable import printable
 MAX_MESSAGE = 1500
 """Characters."""
 
-LONGEST_RETRY_AFTER = 300.0
+LONGEST_RETRY_AFTER = 120.0
 """Seconds. A server that wants a longer pause than this gets it from Airflow's own retries."""
 
 
@@ -96,6 +97,10 @@ class TransientError(CcaError):
 
 class ConnectionFailed(TransientError):
     """The server could not be reached, did not answer in time, or broke off an answer."""
+
+
+class Unreachable(ConnectionFailed):
+    """No connection could be made, or the login was not answered: so it is for every call."""
 
 
 class ServerFault(TransientError):

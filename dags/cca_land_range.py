@@ -37,10 +37,10 @@ with DAG(
     max_active_runs=1,
     params={"reports": reports_param(), **range_params()},
     default_args={
-        "retries": 4,
+        "retries": 3,
         "retry_delay": timedelta(minutes=2),
         "retry_exponential_backoff": True,
-        "max_retry_delay": timedelta(hours=1),
+        "max_retry_delay": timedelta(minutes=5),
     },
     doc_md=__doc__,
     tags=["cca"],

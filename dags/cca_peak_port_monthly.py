@@ -34,7 +34,7 @@ with DAG(
         "retries": 4,
         "retry_delay": timedelta(minutes=2),
         "retry_exponential_backoff": True,
-        "max_retry_delay": timedelta(minutes=10),
+        "max_retry_delay": timedelta(minutes=5),
     },
     doc_md=__doc__,
     tags=["cca"],

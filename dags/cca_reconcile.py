@@ -45,10 +45,10 @@ with DAG(
         ),
     },
     default_args={
-        "retries": 4,
+        "retries": 2,
         "retry_delay": timedelta(minutes=2),
         "retry_exponential_backoff": True,
-        "max_retry_delay": timedelta(hours=1),
+        "max_retry_delay": timedelta(minutes=5),
     },
     doc_md=__doc__,
     tags=["cca"],

@@ -12,7 +12,7 @@ from typing import Any
 from airflow_provider_cca.api.config import CcaConfig
 from airflow_provider_cca.api.connection_limit import Budget
 from airflow_provider_cca.core.secret import Secret
-from airflow_provider_cca.errors import Unauthorized
+from airflow_provider_cca.errors import CcaError, Unauthorized
 
 REFUSAL_HOLDS_SECONDS = 10.0
 
@@ -36,14 +36,19 @@ class Account:
     worked: Token | None = field(default=None, repr=False)
     """The last token that the server has accepted."""
 
-    login_refused: Unauthorized | None = None
+    login_failed: CcaError | None = None
+    failure_holds_until: float = 0.0
 
     def token(self, login: Callable[[], Token], refused: Token | None = None) -> Token:
-        """The token, a new one if it nears its end or was `refused`: one thread logs in, others wait."""
+        """Return the token, a new one if it nears its end or was `refused`: one thread logs in, others wait.
+
+        They share its failure, too: an account may be locked after a few wrong passwords, and a server that
+        does not answer would hold one thread after the other.
+        """
+        asked = time.monotonic()
         with self.lock:
-            if self.login_refused and time.monotonic() < self.renew_at:
-                # For all threads that wait here: an account may be locked after a few wrong passwords.
-                raise Unauthorized(str(self.login_refused))
+            if (failed := self.login_failed) and asked < self.failure_holds_until:
+                raise type(failed)(str(failed), **vars(failed))
             if self.current is None or self.current is refused or time.monotonic() >= self.renew_at:
                 self.current = token = self._new(login)
                 margin = min(RENEWAL_MARGIN_SECONDS, token.expires_in / 10)
@@ -53,14 +58,15 @@ class Account:
     def forget_refusal(self) -> None:
         """Let the next login be tried at once: somebody asks for it by hand, after a refusal."""
         with self.lock:
-            self.login_refused = None
+            self.login_failed = None
 
     def _new(self, login: Callable[[], Token]) -> Token:
-        self.current = self.login_refused = None
+        self.current = self.login_failed = None
         try:
             return login()
-        except Unauthorized as error:
-            self.login_refused, self.renew_at = error, time.monotonic() + REFUSAL_HOLDS_SECONDS
+        except CcaError as error:
+            holds = REFUSAL_HOLDS_SECONDS if isinstance(error, Unauthorized) else 0.0
+            self.login_failed, self.failure_holds_until = error, time.monotonic() + holds
             raise
 
 

@@ -26,6 +26,7 @@ from airflow_provider_cca.core.failures import FATAL_FOR_ALL
 from airflow_provider_cca.core.files import RemoteFile, Site
 from airflow_provider_cca.core.listings import Listed, Window
 from airflow_provider_cca.core.partition import Partition, Scope
+from airflow_provider_cca.core.printable import printable
 from airflow_provider_cca.errors import (
     CcaError,
     InvalidArgument,
@@ -388,7 +389,7 @@ class CcaClient:
             self._told_of_stamps = True
             log.warning(
                 "The createdOn of %s %s, and perhaps of others, cannot be read; it is recorded as null",
-                *(odd.scope, odd.name or odd.id),
+                *(odd.scope, printable(odd.name or odd.id)),
             )
 
     def _collect(

@@ -17,7 +17,7 @@ import urllib3
 from airflow_provider_cca.api.config import PROXY_FORM, CcaConfig
 from airflow_provider_cca.core.printable import printable
 from airflow_provider_cca.core.secret import Secret
-from airflow_provider_cca.errors import CcaError, ConnectionFailed, InvalidConnection
+from airflow_provider_cca.errors import CcaError, ConnectionFailed, InvalidConnection, Unreachable
 
 FOREIGN = (requests.RequestException, urllib3.exceptions.HTTPError, HTTPException, OSError, UnicodeError)
 """Whatever the HTTP library and the sockets below it raise; UnicodeError, at the password of a proxy."""
@@ -34,6 +34,9 @@ _NO_TLS = re.compile("WRONG_VERSION_NUMBER|RECORD_LAYER_FAILURE|PACKET_LENGTH_TO
 _NO_COMMON_TLS = re.compile("HANDSHAKE_FAILURE|INSUFFICIENT_SECURITY|PROTOCOL")
 _TLS_TO_HTTP = re.compile(r"BadStatusLine\(.?\\x1[56]\\x03")
 """A record of TLS, as an alert is, in the place of a status line."""
+
+MAX_SLOW_ATTEMPTS = 3
+"""How often a call is made whose answer does not come in time: each attempt takes as long as is allowed."""
 
 _BROKEN_OFF = re.compile("EOF|RemoteDisconnected|[Rr]eset by peer|Broken pipe")
 
@@ -80,8 +83,10 @@ class Way:
                 return InvalidConnection(f'{what}: {error}; check "verify" in the connection\'s extra')
         reason = self._reason(error, text)
         where = f"through {self._the_proxy}" if self.proxy else "from this worker"
-        return ConnectionFailed(
-            f"{what} failed: {reason}; is {self.host} right, and reachable {where}?", reason=reason
+        kind = Unreachable if _is_unreachable(error, text) else ConnectionFailed
+        slow = {"most_attempts": MAX_SLOW_ATTEMPTS} if isinstance(error, requests.exceptions.Timeout) else {}
+        return kind(
+            f"{what} failed: {reason}; is {self.host} right, and reachable {where}?", reason=reason, **slow
         )
 
     def _reason(self, error: Exception, text: str) -> str:
@@ -134,7 +139,7 @@ class Way:
             reason = f"no TLS connection to {proxy} could be agreed on; one without TLS is written http://"
         else:
             reason = f"{proxy} does not answer as one"
-        return ConnectionFailed(f"{what} failed: {reason}; check {self._setting}", reason=reason)
+        return Unreachable(f"{what} failed: {reason}; check {self._setting}", reason=reason)
 
     def _refused_by(self, proxy: str, status: int, what: str) -> CcaError:
         if status in {401, 407}:  # 407 is the proxy's status, and some answer with a server's
@@ -144,7 +149,7 @@ class Way:
             )
         if status >= 500:
             reason = f"{proxy} gets no connection to {self.host} ({status})"
-            return ConnectionFailed(
+            return Unreachable(
                 f"{what} failed: {reason}; is {self.host} right, and reachable from that proxy?",
                 reason=reason,
             )
@@ -159,6 +164,12 @@ class Way:
             f"{what}: the TLS certificate of {whose} cannot be verified{because}; if your "
             'network has a CA of its own, set "verify" in the connection\'s extra to the path of its bundle'
         )
+
+
+def _is_unreachable(error: Exception, text: str) -> bool:
+    """Return whether no connection could be made, as against one that broke off or was not answered."""
+    refused = _UNKNOWN_NAME.search(text) or "Connection refused" in text
+    return isinstance(error, requests.exceptions.ConnectTimeout) or bool(refused)
 
 
 def _place(proxy: str) -> str:

@@ -18,11 +18,14 @@ FIRST_LIMIT = 8
 ANSWERS_PER_STEP = 4
 """How many answers the server must give before one more connection is tried."""
 
+ANSWERS_AFTER_503 = 40
+"""The same after a 503, as long as that may be about connections."""
+
 SECONDS_PER_STEP = 0.1
 """How long a thread waits for a slot before it tries one more connection."""
 
 SECONDS_AFTER_REFUSAL = 30.0
-"""How long the limit stays where a refusal left it."""
+"""How long the limit stays where a 429 left it, and after a 503 does not grow by waiting alone."""
 
 
 class Budget:
@@ -35,8 +38,9 @@ class Budget:
         self.most = most
         self.limit = min(FIRST_LIMIT, most)
         self.used = 0
-        self._answers = 0
-        self._grow_after = 0.0
+        self._answers, self._answers_per_step = 0, ANSWERS_PER_STEP
+        self._refuses_one = False
+        self._hold_until = self._grow_by_waiting_after = 0.0
         self._changed = Condition()
 
     @contextmanager
@@ -47,7 +51,7 @@ class Budget:
                 # Long bodies give few answers to grow by: then the waiting itself is the sign. Nobody
                 # notifies when `closed` is set, either.
                 if not self._changed.wait(SECONDS_PER_STEP):
-                    self._grow()
+                    self._grow(self._grow_by_waiting_after)
             if closed.is_set():
                 raise Closed("the client was closed")
             self.used += 1
@@ -62,21 +66,32 @@ class Budget:
         """The server has answered a request: sooner or later there is room for one more."""
         with self._changed:
             self._answers += 1
-            if self._answers % ANSWERS_PER_STEP == 0:
-                self._grow()
+            if self._answers >= self._answers_per_step:
+                self._answers = 0
+                self._grow(self._hold_until)
 
-    def _grow(self) -> None:
-        if self.limit < self.most and time.monotonic() >= self._grow_after:
+    def _grow(self, after: float) -> None:
+        if self.limit < self.most and time.monotonic() >= after:
             self.limit += 1
             self._changed.notify()
 
-    def refused(self, open_connections: int = 0) -> None:
-        """The server has too many connections: the one that asks was one too many.
+    def refused(self, open_connections: int = 0, *, certain: bool = True) -> None:
+        """Take back a connection: the server has too many, and the one that asks was one too many.
 
+        A 503 may also come from a server that fails now and then: one does that has refused the only
+        connection, and with it the limit grows again as soon as answers come.
+
+        :param certain: Whether the server says so (429), as against a 503.
         :param open_connections: How many were open, idle ones included, which the server may count too. Where
             most of them were idle, those were too many, and not the ones in use.
         """
         with self._changed:
             counted = open_connections if open_connections > 2 * self.used else self.used
             self.limit = max(1, min(self.limit, counted - 1))
-            self._grow_after = time.monotonic() + SECONDS_AFTER_REFUSAL
+            self._answers = 0
+            self._grow_by_waiting_after = time.monotonic() + SECONDS_AFTER_REFUSAL
+            if certain:
+                self._hold_until = self._grow_by_waiting_after
+                return
+            self._refuses_one |= max(self.used, open_connections) <= 1
+            self._answers_per_step = ANSWERS_PER_STEP if self._refuses_one else ANSWERS_AFTER_503

@@ -237,6 +237,11 @@ def _without(text: str, forms: Iterable[Secret[str]]) -> str:
 def written_forms(secret: Secret[str]) -> list[Secret[str]]:
     """Return how a server may write it that repeats our request: as it is, or escaped; the longest first."""
     text = secret.open()
-    forms = {text, repr(text)[1:-1], quote(text, safe="", errors="replace"), html.escape(text)}
+    quoted = quote(text, safe="", errors="replace")
+    forms = {text, repr(text)[1:-1], html.escape(text), quoted}
+    # Lower-case hex digits, and what libraries of Java and PHP escape in JSON besides.
+    forms |= {re.sub("%..", lambda code: code[0].lower(), quoted), text.replace("/", "\\/")}
+    forms.add(re.sub("[<>&='+/]", lambda sign: f"\\u{ord(sign[0]):04x}", text))
+    forms.add(re.sub("[<>&=']", lambda sign: f"\\u{ord(sign[0]):04x}", text))
     forms |= {json.dumps(text, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False)}
     return [Secret(form) for form in sorted(forms, key=len, reverse=True)]

@@ -16,9 +16,11 @@ from airflow_provider_cca.api.transport import Transport
 from airflow_provider_cca.core.secret import Secret
 from airflow_provider_cca.errors import (
     CcaError,
+    ConnectionFailed,
     HostNotAllowed,
     Unauthorized,
     UnexpectedAnswer,
+    Unreachable,
     UnreadableAnswer,
 )
 
@@ -26,12 +28,19 @@ CREATED = 201
 
 
 def log_in(transport: Transport) -> Token:
-    """POST /v1/oauth/token (§3.3), and return its token.
+    """Log in by POST /v1/oauth/token (§3.3), and return the token.
 
     A redirect is not followed: it would take the password elsewhere. Raises Unauthorized when login and
-    password are refused, also by a 200 that says so.
+    password are refused, also by a 200 that says so, and Unreachable when no answer comes.
     """
-    config = transport.config
+    try:
+        return _log_in(transport, transport.config)
+    except ConnectionFailed as error:
+        unanswered = Unreachable(str(error), **vars(error))
+    raise unanswered
+
+
+def _log_in(transport: Transport, config: CcaConfig) -> Token:
     what = f"the login of {config.account}"
     with transport.deadline() as deadline:
         deadline.within(

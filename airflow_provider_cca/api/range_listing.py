@@ -23,6 +23,7 @@ from airflow_provider_cca.core.listings import Listed, Window
 from airflow_provider_cca.core.partition import Partition, Scope
 from airflow_provider_cca.errors import (
     CcaError,
+    ConnectionFailed,
     MalformedListing,
     StillProcessing,
     TransientError,
@@ -112,13 +113,15 @@ class RangeLister:
     def can_part(self, windows: Iterable[Window]) -> bool:
         """Return whether ranges can be parted by createdOn, shown by the first of these that has files.
 
-        True where none of them shows it.
+        True where none of them shows it, or one is not answered: the next may take as many minutes.
         """
         for window in windows:
             try:
                 self.list_range(window)
             except FATAL_FOR_ALL:
                 raise
+            except ConnectionFailed:
+                return True
             except CcaError:
                 continue
             if window.scope.report.name in self._can_be_parted:

@@ -139,7 +139,7 @@ class CcaSession:
                 answer = self._get(call, token, deadline)
             try:
                 if answer.status in TOO_MANY:
-                    self._account.budget.refused(self._transport.close_idle())
+                    self._account.budget.refused(self._transport.close_idle(), certain=answer.status == 429)
                 if answer.status != 200:
                     raise self._refusal(answer, call, token)
                 self._account.budget.accepted()

@@ -22,7 +22,7 @@ import requests
 from airflow_provider_cca.api.allowed_hosts import is_loopback
 from airflow_provider_cca.api.answers import Answer
 from airflow_provider_cca.api.config import CcaConfig
-from airflow_provider_cca.api.connection_errors import FOREIGN, Way
+from airflow_provider_cca.api.connection_errors import FOREIGN, MAX_SLOW_ATTEMPTS, Way
 from airflow_provider_cca.api.http_adapter import Deadline, TrackingAdapter
 from airflow_provider_cca.api.tls import Trust
 from airflow_provider_cca.core.printable import printable
@@ -32,9 +32,6 @@ from airflow_provider_cca.errors import CcaError, Closed, ConnectionFailed
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-
-MAX_SLOW_ATTEMPTS = 3
-"""How often a call is made whose answer is too slow: each attempt takes as long as is allowed."""
 
 
 class _FollowingNothing(requests.Session):

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from airflow_provider_cca.errors import CcaError, Closed, InvalidConnection, PartlyLanded, Unauthorized
+from airflow_provider_cca.errors import (
+    CcaError,
+    Closed,
+    InvalidConnection,
+    PartlyLanded,
+    Unauthorized,
+    Unreachable,
+)
 
-FATAL_FOR_ALL = (Unauthorized, InvalidConnection, Closed)
+FATAL_FOR_ALL = (Unauthorized, InvalidConnection, Unreachable, Closed)
 """What would fail for every listing alike."""
 
 SHOWN = 3

@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime, time, timedelta
 
 import pendulum
 
+from airflow_provider_cca.core.printable import printable
 from airflow_provider_cca.errors import InvalidArgument
 from airflow_provider_cca.reports import RETENTION_DAYS, Grain, Report
 
@@ -102,7 +103,7 @@ class Scope:
     level: str | None = None
 
     def __str__(self) -> str:
-        return " ".join(filter(None, (self.report.name, self.site or self.level)))
+        return printable(" ".join(filter(None, (self.report.name, self.site or self.level))))
 
 
 def newest_partitions(grain: Grain, count: int) -> list[Partition]:

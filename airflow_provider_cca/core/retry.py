@@ -9,11 +9,14 @@ from dataclasses import dataclass, field
 from threading import Event, Lock
 from typing import TypeVar
 
-from airflow_provider_cca.errors import Closed, TransientError
+from airflow_provider_cca.errors import LONGEST_RETRY_AFTER, Closed, TransientError
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+MAX_WAIT = 1.5 * LONGEST_RETRY_AFTER
+"""Seconds that a call waits between all its attempts: a server that is down is reported within minutes."""
 
 
 def pause(seconds: float, closed: Event) -> None:
@@ -53,15 +56,16 @@ class Retry:
 
     def call(self, function: Callable[[], T]) -> T:
         """The function's result; when attempts run out, its last error as itself."""
-        attempt = 1
+        attempt, waited = 1, 0.0
         while True:
             try:
                 return function()
             except TransientError as error:
                 most = min(self.attempts, error.most_attempts or self.attempts)
-                if attempt >= most or error.asks_for_long or self.closed.is_set():
-                    raise
                 seconds = self.wait_before(attempt + 1, error.retry_after)
+                waited += seconds
+                if attempt >= most or waited > MAX_WAIT or error.asks_for_long or self.closed.is_set():
+                    raise
                 log.info(
                     "Attempt %d of %d failed: %s. Next in %.1f s",
                     attempt,

@@ -6,7 +6,8 @@ The page is given nothing that is not named here, whatever else lies in the file
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import date, datetime
 from functools import lru_cache
 from typing import Any
@@ -37,6 +38,30 @@ def checked(body: bytes) -> dict[str, Any]:
         }
     except (KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise ValueError(f"it is no snapshot: {error!r}") from error
+
+
+def of_reports(data: Mapping[str, Any], reports: Collection[str]) -> dict[str, Any]:
+    """Return what `checked` gave without other reports, in its counts too."""
+    rows, gaps = ([one for one in data[name] if one["report"] in reports] for name in ("rows", "gaps"))
+    others = _cells_by_state(data["rows"], data["gaps"]) - _cells_by_state(rows, gaps)
+    return {
+        **data,
+        "rows": rows,
+        "gaps": gaps,
+        "gaps_total": data["gaps_total"] - len(data["gaps"]) + len(gaps),
+        "counts": {state: max(0, count - others[state]) for state, count in data["counts"].items()},
+    }
+
+
+def _cells_by_state(rows: Iterable[Mapping[str, Any]], gaps: Iterable[Mapping[str, Any]]) -> Counter[str]:
+    """Count the cells of calendars by state, and as lost what was lost before they begin."""
+    cells = {
+        (row["report"], row["level"], cell["partition"]): cell["state"]
+        for row in rows
+        for cell in row["partitions"]
+    }
+    lost = {(gap["report"], gap["level"], gap["partition"]): str(State.LOST) for gap in gaps}
+    return Counter({**lost, **cells}.values())
 
 
 def _row(row: Mapping[str, Any], begins: str, today: str) -> dict[str, Any]:

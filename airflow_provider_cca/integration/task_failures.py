@@ -28,6 +28,7 @@ _CHECK_NETWORK = f"{_RETRY}; check host and network; lower max_connections if it
 
 REMEDIES: Mapping[str, str] = {
     "ConnectionFailed": _CHECK_NETWORK,
+    "Unreachable": f"{_RETRY}; check host, proxy and network",
     "ServerFault": _CHECK_NETWORK,
     "TooManyConnections": _CHECK_NETWORK,
     "UnreadableAnswer": _CHECK_NETWORK,
@@ -46,8 +47,8 @@ REMEDIES: Mapping[str, str] = {
     "UnsupportedArchive": _SHOW_CISCO,
     "HostileArchive": "if the file is right, raise the limit that the message names",
     "DestinationUnusable": "correct the destination or its credentials",
-    "InvalidArgument": "the message says which",
-    "InvalidRequest": "the message says which",
+    "InvalidArgument": "correct the argument that the message names",
+    "InvalidRequest": "correct the argument that the message names",
     "InvalidConnection": _CORRECT_CONNECTION,
     "Unauthorized": _CORRECT_CONNECTION,
     "HostNotAllowed": "if it is Cisco's, add it to download_hosts",
@@ -136,10 +137,17 @@ def _remedy(name: str) -> str | None:
     return next((REMEDIES[kind.__name__] for kind in kinds if kind.__name__ in REMEDIES), None)
 
 
+def _is_of_the_connection(error: CcaError) -> bool:
+    """Return whether the connection to the server can be the cause: not where the store failed alone."""
+    failures = getattr(error, "failures", {}).values()
+    kinds = {type(CcaError.from_dict(one)) for one in failures} or {type(error)}
+    return not all(issubclass(kind, _NOT_OF_THE_CONNECTION) for kind in kinds)
+
+
 def _bare(error: CcaError, conn_id: str | None) -> CcaError:
     """Return the same error without frames and foreign causes, its message with the connection."""
     message = str(error)
-    if conn_id and repr(conn_id) not in message and not isinstance(error, _NOT_OF_THE_CONNECTION):
+    if conn_id and repr(conn_id) not in message and _is_of_the_connection(error):
         message = f"{message} (connection {conn_id!r})"
     bare = type(error)(message, **vars(error))
     bare.__cause__ = _bare(error.__cause__, None) if isinstance(error.__cause__, CcaError) else None

@@ -10,14 +10,22 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from threading import Lock
+from time import monotonic
 from typing import Any
+from urllib.parse import urlsplit
 
 from airflow_provider_cca.core.checksum import verified
 from airflow_provider_cca.core.failures import first_of, partly_landed
 from airflow_provider_cca.core.files import RemoteFile
 from airflow_provider_cca.core.partition import Partition, Scope
 from airflow_provider_cca.core.timestamps import iso
-from airflow_provider_cca.errors import CcaError, Closed, DestinationUnusable, StoreError
+from airflow_provider_cca.errors import (
+    CcaError,
+    Closed,
+    DestinationUnusable,
+    StoreError,
+    TransientError,
+)
 from airflow_provider_cca.landing.commit import Job, Transaction, Wanted
 from airflow_provider_cca.landing.landed import Landed
 from airflow_provider_cca.landing.layout import folder_of
@@ -41,6 +49,10 @@ MANY_TO_LOG = 20
 MAX_UNUSABLE = 3
 """Folders that may be unusable, one by one, before the destination as a whole counts as such; and so many may
 fail to be looked at before the store counts as down."""
+
+
+GIVE_UP_SECONDS = 120.0
+"""How long all downloads from a host may fail before the rest of its files is given up for this time."""
 
 
 class ServerFiles:
@@ -94,6 +106,13 @@ class ServerFiles:
                 count(len(chunk))
 
 
+def _host(file: RemoteFile) -> str:
+    try:
+        return urlsplit(file.link).netloc
+    except ValueError:
+        return ""
+
+
 @dataclass
 class _Partition:
     """One partition on its way, and what became of it."""
@@ -134,6 +153,8 @@ class Lander:
         self._lock = Lock()
         self._unusable: set[str] = set()
         self._unseen: set[str] = set()
+        self._failing: dict[str, tuple[float, CcaError]] = {}
+        """Host -> since when all its downloads have failed, and how."""
 
     def look(self, places: Collection[Place]) -> dict[Place, Folder | CcaError]:
         """Look at the folders of partitions. It comes before the server lists them (docs/protocol.md).
@@ -245,10 +266,18 @@ class Lander:
     def _place(self, one: _Partition, job: Job, transaction: Transaction) -> None:
         if one.path in self._unusable:
             return
+        host, started = _host(job.file.item), monotonic()
         try:
-            if not transaction.place(job):
+            failing_since, failure = self._failing.get(host, (started, None))
+            if failure and started - failing_since > GIVE_UP_SECONDS:
+                raise failure
+            if transaction.place(job):
+                self._failing.pop(host, None)
+            else:
                 self.progress.spare(job.file.size or 0)
         except CcaError as error:
+            if isinstance(error, TransientError) and not isinstance(error, StoreError):
+                self._failing.setdefault(host, (started, error))
             self.failed |= {wanted.id: error for wanted in job.files}
             raise
 

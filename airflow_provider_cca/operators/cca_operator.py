@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator, Context
 
 from airflow_provider_cca.assets import cca_landings
-from airflow_provider_cca.core.files import RemoteFile
 from airflow_provider_cca.errors import CcaError
 from airflow_provider_cca.events import lineage, metrics
 from airflow_provider_cca.events.asset_events import announce, announce_each, facts_of

@@ -82,6 +82,7 @@ class FsspecStore(Store):
 
     def _read(self, key: str) -> tuple[bytes, ObjectMeta]:
         meta = self._head(key)
+        self._checked_size(key, meta.size)
         return bytes(self.fs.cat_file(self.path(key))), meta
 
     def chunks(self, key: str) -> Iterator[bytes]:

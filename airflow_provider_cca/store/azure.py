@@ -65,6 +65,7 @@ class AzureStore(BucketStore):
 
     def _read(self, key: str) -> tuple[bytes, ObjectMeta]:
         meta = self._head(key)
+        self._checked_size(key, meta.size)
         return b"".join(self._ranges(key, meta)), meta
 
     def chunks(self, key: str) -> Iterator[bytes]:

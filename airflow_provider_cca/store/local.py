@@ -1,6 +1,7 @@
 """A folder on a local or mounted disk. Plain Python: no Airflow.
 
-What is no regular file, such as a FIFO or a device, is neither listed nor read: opening one can block.
+What is no regular file, such as a FIFO or a device, is not listed, and refused where it has the name of an
+object: opening one can block.
 """
 
 from __future__ import annotations
@@ -58,7 +59,8 @@ class LocalStore(Store):
 
     def _read(self, key: str) -> tuple[bytes, ObjectMeta]:
         with _opened(self.path(key)) as file:
-            return file.read(), _meta(os.fstat(file.fileno()))
+            meta = _meta(os.fstat(file.fileno()))
+            return file.read(self._checked_size(key, meta.size)), meta
 
     def chunks(self, key: str) -> Iterator[bytes]:
         with self.translated("read", key), _opened(self.path(key)) as file:
@@ -245,7 +247,7 @@ def _objects_in(folder: str) -> tuple[dict[str, ObjectMeta], list[str]]:
 
 
 def _opened(path: str) -> IO[bytes]:
-    """Open a regular file for reading; raises OSError for anything else, without waiting for its writer."""
+    """Open a regular file for reading; refuses anything else, without waiting for its writer."""
     _regular(path, os.stat(path))  # noqa: PTH116
     fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # it may be another one by now
     try:
@@ -257,10 +259,11 @@ def _opened(path: str) -> IO[bytes]:
 
 
 def _regular(path: str, found: os.stat_result) -> os.stat_result:
-    if stat.S_ISDIR(found.st_mode):
-        raise IsADirectoryError(errno.EISDIR, "is a folder", path)
+    """Return what is known of a file; raises DestinationUnusable for a folder or a special file."""
     if not stat.S_ISREG(found.st_mode):
-        raise FileNotFoundError(errno.ENOENT, "is no regular file, so it counts as none", path)
+        kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket"}
+        kind = kinds.get(stat.S_IFMT(found.st_mode), "a device")
+        raise DestinationUnusable(f"{path} is {kind}, where a file should be: move it away")
     return found
 
 

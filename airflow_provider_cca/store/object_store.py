@@ -41,6 +41,9 @@ PART_BYTES = 5 * 1024 * 1024
 
 READ_BYTES = 1024 * 1024
 
+MAX_SMALL_BYTES = 64 * 1024 * 1024
+"""What a manifest or a coverage never exceeds: larger ones are not read into memory."""
+
 TEMPORARY_SUFFIX = ".part"
 
 
@@ -236,6 +239,15 @@ class Store(ABC):
         if copy is None or meta.md5 is None or copy.size != meta.size:
             return False
         return (copy.md5 or self.md5(key)) == meta.md5
+
+    def _checked_size(self, key: str, size: int) -> int:
+        """Return the size of an object that is held in memory; raises DestinationUnusable if too large."""
+        if size > MAX_SMALL_BYTES:
+            raise DestinationUnusable(
+                f"{self.path(key)} has {size:,} bytes, more than the {MAX_SMALL_BYTES:,} that are read: no "
+                "landing has written it; move it away"
+            )
+        return size
 
     def _must_be(self, key: str, before: ObjectMeta) -> None:
         if not before.is_same(self.head(key)):

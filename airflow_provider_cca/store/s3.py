@@ -48,6 +48,7 @@ class S3Store(BucketStore):
 
     def _read(self, key: str) -> tuple[bytes, ObjectMeta]:
         answer = self.client.get_object(**self.name(key))
+        self._checked_size(key, answer["ContentLength"])
         content = bytes(answer["Body"].read())
         return content, from_listing({**answer, "size": len(content)})
 

@@ -12,7 +12,7 @@ import pytest
 from airflow_provider_cca.api.auth import forget_logins
 from airflow_provider_cca.api.client import CcaClient
 from airflow_provider_cca.api.config import CcaConfig
-from airflow_provider_cca.api.connection_limit import ANSWERS_PER_STEP, FIRST_LIMIT, Budget
+from airflow_provider_cca.api.connection_limit import ANSWERS_AFTER_503, ANSWERS_PER_STEP, FIRST_LIMIT, Budget
 from airflow_provider_cca.core.files import RemoteFile
 from airflow_provider_cca.core.partition import Partition, Scope
 from airflow_provider_cca.errors import Closed
@@ -51,6 +51,31 @@ def test_it_grows_while_long_bodies_leave_others_waiting() -> None:
         for _ in range(FIRST_LIMIT + 1):
             held.enter_context(budget.slot(OPEN))
     assert budget.limit == FIRST_LIMIT + 1
+
+
+def test_a_server_that_fails_now_and_then_is_soon_asked_by_all_connections_again() -> None:
+    """One answer in ten is a 503, also to the only connection: so it does not count connections."""
+    budget = Budget(20)
+    for number in range(1000):
+        with budget.slot(OPEN):
+            if number % 10 == 0:
+                budget.refused(budget.limit if budget.limit > 1 else 1, certain=False)
+            else:
+                budget.accepted()
+    assert budget.limit >= 19
+
+
+def test_after_503s_to_many_connections_it_grows_slowly() -> None:
+    budget = Budget(20)
+    with ExitStack() as held:
+        for _ in range(8):
+            held.enter_context(budget.slot(OPEN))
+        budget.refused(8, certain=False)
+        for _ in range(ANSWERS_AFTER_503 - 1):
+            budget.accepted()
+        assert budget.limit == 7
+        budget.accepted()
+    assert budget.limit == 8
 
 
 def test_after_a_refusal_it_does_not_grow_at_once() -> None:

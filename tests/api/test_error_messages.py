@@ -6,7 +6,12 @@ import json
 
 import pytest
 
-from airflow_provider_cca.api.error_responses import LONGEST_OF_A_PAGE, MAX_BYTES, message_of
+from airflow_provider_cca.api.error_responses import (
+    LONGEST_OF_A_PAGE,
+    MAX_BYTES,
+    message_of,
+    without_token,
+)
 from airflow_provider_cca.core.printable import MAX_SHOWN
 from airflow_provider_cca.core.secret import Secret
 
@@ -92,3 +97,18 @@ def test_a_secret_that_looks_like_a_tag_goes_before_the_tags_do():
 def test_a_secret_that_is_no_utf_8_is_no_stumbling_block():
     """As from an environment variable of other bytes."""
     assert message_of(b"wrong password: p\\udcffw", (Secret("p\udcffw"),)) == "wrong password: ***"
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "a/b+c=d&e-0123456789",
+        "a\\/b+c=d&e-0123456789",
+        "a/b+c\\u003dd\\u0026e-0123456789",
+        "a%2fb%2bc%3dd%26e-0123456789",
+    ],
+    ids=["as it is", "as in PHP", "as in Java", "in a link"],
+)
+def test_a_listing_repeats_no_token_however_it_is_written(written: str) -> None:
+    body = f'{{"downloadLink": "https://h/f?t={written}"}}'.encode()
+    assert without_token(body, Secret("a/b+c=d&e-0123456789")) == b'{"downloadLink": "https://h/f?t=***"}'

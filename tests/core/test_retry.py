@@ -8,7 +8,7 @@ from threading import Event
 
 import pytest
 
-from airflow_provider_cca.core.retry import Retry, pause
+from airflow_provider_cca.core.retry import MAX_WAIT, Retry, pause
 from airflow_provider_cca.errors import (
     Closed,
     ConnectionFailed,
@@ -55,6 +55,17 @@ def test_when_attempts_run_out_the_last_error_comes_as_itself(retry):
     assert len(calls) == 6
 
 
+def test_the_pauses_that_a_server_wants_are_bounded_in_all(monkeypatch):
+    waited: list[float] = []
+    monkeypatch.setattr(
+        "airflow_provider_cca.core.retry.pause", lambda seconds, closed: waited.append(seconds)
+    )
+    function, _ = failing(99, lambda n: ServerFault("busy", status=503, retry_after=100.0))
+    with pytest.raises(ServerFault):
+        Retry(Event()).call(function)
+    assert 100 <= sum(waited) <= MAX_WAIT
+
+
 @pytest.mark.parametrize("kind", [WrongSize, WrongChecksum])
 def test_a_body_that_is_wrong_is_fetched_three_times(retry, kind):
     function, calls = failing(99, lambda n: kind("not as listed"))
@@ -89,15 +100,15 @@ def test_what_will_not_pass_shortly_is_raised_at_once(retry, error):
     assert len(calls) == 1
 
 
-@pytest.mark.parametrize(("seconds", "asked"), [(300.0, 2), (300.1, 1), (1e9, 1)])
-def test_a_server_that_wants_more_than_five_minutes_gets_them_from_airflow(retry, waits, seconds, asked):
+@pytest.mark.parametrize(("seconds", "asked"), [(120.0, 2), (120.1, 1), (1e9, 1)])
+def test_a_server_that_wants_more_than_two_minutes_gets_them_from_airflow(retry, waits, seconds, asked):
     function, calls = failing(1, lambda n: TooManyConnections("slower", retry_after=seconds))
     if asked == 1:
         with pytest.raises(TooManyConnections):
             retry.call(function)
     else:
         assert retry.call(function) == "done"
-    assert (len(calls), waits) == (asked, [300.0] * (asked - 1))
+    assert (len(calls), waits) == (asked, [120.0] * (asked - 1))
 
 
 def test_waits_double_up_to_the_longest_and_are_spread():

@@ -115,3 +115,10 @@ def test_a_failure_of_airflows_own_says_what_its_cause_was() -> None:
     assert failure_line(error).startswith(
         f"ServerFault: Every check has failed. What to do: {REMEDIES['ServerFault']}."
     )
+
+
+def test_where_the_store_failed_alone_the_connection_to_the_server_is_not_named() -> None:
+    failures = {"a": StoreError("it is down").as_dict()}
+    with pytest.raises(PartlyLanded) as caught, airflow_errors(OPERATOR):
+        raise PartlyLanded("1 of 2", failures=failures, retryable=True)
+    assert str(caught.value) == "1 of 2"

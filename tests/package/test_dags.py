@@ -24,8 +24,9 @@ from airflow.timetables.base import TimeRestriction
 from airflow_provider_cca.api.auth import forget_logins
 from airflow_provider_cca.api.availability import FAILING_SECONDS
 from airflow_provider_cca.api.config import CcaConfig
+from airflow_provider_cca.api.connection_errors import MAX_SLOW_ATTEMPTS
 from airflow_provider_cca.assets import cca_asset, cca_landings, cca_partitions
-from airflow_provider_cca.core.retry import Retry
+from airflow_provider_cca.core.retry import MAX_WAIT, Retry
 from airflow_provider_cca.integration.compat import AirflowFailException
 from airflow_provider_cca.landing.progress import in_units
 from airflow_provider_cca.operators import (
@@ -94,23 +95,27 @@ def test_runs_are_not_caught_up_and_carry_the_time_in_utc(dag: DAG) -> None:
 
 def test_waits_hold_no_worker_and_failures_are_retried(dag: DAG) -> None:
     for task in dag.tasks:
-        assert task.retries == 4
+        assert task.retries == {"cca_reconcile": 2, "cca_land_range": 3}.get(dag.dag_id, 4)
         assert getattr(task, "deferrable", True)
 
 
-@pytest.mark.parametrize("dag_id", sorted(DATED | {"cca_site_list"}))
+CALLS = {"cca_site_list": 1, "cca_land_range": 2, "cca_reconcile": 4}
+"""How many calls without an answer a task makes one after the other: a range and one date of it alone; a
+reconciliation does so for one site, and then for all of them side by side."""
+
+
+@pytest.mark.parametrize("dag_id", sorted(DATED | CALLS.keys()))
 def test_a_run_whose_server_keeps_failing_is_red_within_45_minutes(dag_id: str) -> None:
     """A wait by its own limit, without retries; another task by its attempts and the pauses between them."""
     one_check = CcaConfig.connect_timeout + CcaConfig.read_timeout
-    retry = Retry(Event())
-    calls = retry.attempts * CcaConfig.connect_timeout
-    calls += sum(min(retry.first_wait * 2**n, retry.longest_wait) for n in range(retry.attempts - 1))
+    refused = Retry(Event()).attempts * CcaConfig.connect_timeout + MAX_WAIT / 6
+    unanswered = MAX_SLOW_ATTEMPTS * CcaConfig.read_timeout * CALLS.get(dag_id, 1)
     for task in named(dag_id).tasks:
         seconds = FAILING_SECONDS + 2 * one_check
         if not isinstance(task, CcaFilesSensor):
             # Airflow takes up to twice the delay, by chance.
             delays = [min(task.max_retry_delay, 2 * task.retry_delay * 2**n) for n in range(task.retries)]
-            seconds = sum(delays, timedelta()).total_seconds() + (task.retries + 1) * calls
+            seconds = sum(delays, timedelta()).total_seconds() + (task.retries + 1) * max(refused, unanswered)
         assert seconds <= 45 * 60
 
 

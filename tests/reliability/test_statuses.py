@@ -11,7 +11,7 @@ import pendulum
 import pytest
 import requests_mock
 
-from airflow_provider_cca.errors import PartlyLanded, StillProcessing, TooManyConnections
+from airflow_provider_cca.errors import LinkExpired, PartlyLanded, StillProcessing, TooManyConnections
 from airflow_provider_cca.integration.compat import AirflowFailException
 from airflow_provider_cca.operators import (
     CcaListFilesOperator,
@@ -54,13 +54,14 @@ PEAK_FILE = landing(report="peak_port_daily", level="site")
 SITES = CcaListSitesOperator(task_id="sites")
 SITE_LIST = CcaSiteListToObjectStorageOperator(task_id="snapshot", destination="{{ store }}")
 
-FAIL, WAIT, BUSY = AirflowFailException, StillProcessing, TooManyConnections
-LANDING = {WAIT: PartlyLanded, BUSY: PartlyLanded, FAIL: FAIL}
+FAIL, WAIT, BUSY, LINK = AirflowFailException, StillProcessing, TooManyConnections, LinkExpired
+LANDING = {WAIT: PartlyLanded, BUSY: PartlyLanded, LINK: PartlyLanded, FAIL: FAIL}
 
-# section, what is done, status, the server's words, what the task ends with, what it says, times asked
+# section, what is done, status, the server's words, what the task ends with, what it says, times asked. After
+# a 406 other dates, or pages of other sizes, are asked for: it may be this server's way to say "none".
 LISTINGS = [
     ("3.5.1", SITES, 401, "Unauthorized", FAIL, "check that the machine account may read it", 2),
-    ("3.5.1", SITES, 406, "Invalid parameter. Please check the parameter.", FAIL, "parameter invalid", 1),
+    ("3.5.1", SITES, 406, "Invalid parameter. Please check the parameter.", FAIL, "parameter invalid", 5),
     ("3.5.2", NEW, 401, "Unauthorized", FAIL, "check that the machine account may read it", 2),
     ("3.5.2", NEW, 406, "Invalid parameter. Please check the parameter.", FAIL, "parameter invalid", 1),
     (
@@ -75,12 +76,12 @@ LISTINGS = [
     ("3.5.3", MEETING_END, 401, "Unauthorized", FAIL, "check that the machine account may read it", 2),
     ("3.5.3", MEETING_END, 406, "Invalid parameter.", FAIL, "parameter invalid", 1),
     ("3.5.4", CREATION, 401, "Unauthorized", FAIL, "check that the machine account may read it", 2),
-    ("3.5.4", CREATION, 406, "Invalid parameter.", FAIL, "parameter invalid", 1),
+    ("3.5.4", CREATION, 406, "Invalid parameter.", FAIL, "parameter invalid", 2),
     ("3.5.5", COMPRESSED, 401, "Unauthorized", FAIL, "check that the machine account may read it", 2),
     ("3.5.5", COMPRESSED, 403, GENERATING, WAIT, "it is being generated", 1),
     ("3.5.5", COMPRESSED, 403, EXPIRED, FAIL, "past its 365 days and gone", 1),
     ("3.5.5", COMPRESSED, 403, EXHAUSTED, FAIL, "more than 999 times", 1),
-    ("3.5.5", COMPRESSED, 406, "Invalid site name or site id", FAIL, "parameter invalid", 1),
+    ("3.5.5", COMPRESSED, 406, "Invalid site name or site id", FAIL, "parameter invalid", 2),
     ("3.5.5", COMPRESSED, 429, "Too many requests", BUSY, "too many connections", 6),
 ]
 for section, peaks in (("3.6.1", PEAK_DAILY), ("3.6.2", PEAK_MONTHLY)):
@@ -88,7 +89,7 @@ for section, peaks in (("3.6.1", PEAK_DAILY), ("3.6.2", PEAK_MONTHLY)):
         (section, peaks, 401, "Unauthorized", FAIL, "check that the machine account may read it", 2),
         (section, peaks, 403, EXPIRED_PEAK, FAIL, "past its 365 days and gone", 1),
         (section, peaks, 403, EXHAUSTED_PEAK, FAIL, "more than 999 times", 1),
-        (section, peaks, 406, "Invalid site name or site id", FAIL, "parameter invalid", 1),
+        (section, peaks, 406, "Invalid site name or site id", FAIL, "parameter invalid", 2),
         (section, peaks, 412, GENERATING, WAIT, "still processing", 1),
         (section, peaks, 429, "Too many requests", BUSY, "too many connections", 6),
     ]
@@ -108,7 +109,7 @@ DOWNLOADS = [
 ]
 for section, file in (("3.5.6", CDR_FILE), ("3.5.7", COMPRESSED_FILE), ("3.6.3", PEAK_FILE)):
     DOWNLOADS += [
-        (section, file, 401, "Unauthorized", FAIL, "check that the machine account may read it", 2),
+        (section, file, 401, "Unauthorized", LINK, "a link that no longer works", 4),
         (section, file, 403, EXPIRED_PEAK, FAIL, "past its 365 days and gone", 1),
         (section, file, 429, "Too many requests", BUSY, "too many connections", 6),
     ]

@@ -239,6 +239,15 @@ def test_local_files_get_the_modes_that_the_umask_allows(tmp_path: Path, umask: 
     assert (tmp_path / "a").stat().st_mode & 0o777 == 0o777 & ~umask
 
 
+def test_an_object_that_is_too_large_for_a_manifest_is_not_read(store: Store, monkeypatch) -> None:
+    if isinstance(store, MemoryStore):
+        pytest.skip("it is a store of the tests")
+    store.write("big", b"12345")
+    monkeypatch.setattr("airflow_provider_cca.store.object_store.MAX_SMALL_BYTES", 4)
+    with pytest.raises(DestinationUnusable, match="big has 5 bytes, more than the 4 that are read"):
+        store.get("big")
+
+
 def test_a_local_destination_is_made_only_in_a_folder_that_is_there(tmp_path: Path) -> None:
     store_at(tmp_path / "new").write("a/b", b"x")
     with pytest.raises(DestinationUnusable, match=r"no/such does not exist, nor does .*no: check"):
@@ -257,11 +266,10 @@ def test_what_is_no_regular_file_hangs_nothing(
         make(name)
     assert [*store.list("")] == ["there"]
     assert [*store.list_below("")] == [""]
-    assert store.get("odd") is store.head("odd") is None
     store.sweep("")
-    for read in (lambda: store.md5("odd"), lambda: store.read("odd"), lambda: [*store.chunks("odd")]):
-        with pytest.raises(DestinationUnusable):
-            read()
+    for read in (store.get, store.head, store.md5, store.read, lambda key: [*store.chunks(key)]):
+        with pytest.raises(DestinationUnusable, match=r"odd is a (FIFO|socket), where a file should be"):
+            read("odd")
     with pytest.raises(AlreadyExists):
         store.write("odd", b"x", create=True)
     with pytest.raises(DestinationUnusable), store.reading("odd"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from airflow_provider_cca.coverage.document_json import STATES
 from airflow_provider_cca.operators import CcaReconcileOperator
 from airflow_provider_cca.plugin import URL_PREFIX
 from airflow_provider_cca.simulator import Simulator
-from airflow_provider_cca.ui.coverage_page.stored import MAX_BYTES
+from airflow_provider_cca.store.object_store import MAX_SMALL_BYTES
 from tests.support.s3 import BUCKET, S3Server
 from tests.support.snapshots import make, write
 
@@ -73,6 +74,20 @@ def test_who_may_look_at_dags_is_given_the_snapshot(ask: Ask, store: Path) -> No
         assert [one | {"days_left": None} for one in row["partitions"]] == [
             one | {"days_left": None} for one in stored["partitions"]
         ]
+
+
+@pytest.mark.cca_simulator(days=9, sites=2)
+def test_the_reports_that_this_partner_wants_are_shown_and_counted_alone(
+    ask: Ask, store: Path, sim: Simulator, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reconcile = {"destination": str(store), "lookback_days": 5, "dry_run": True}
+    run(CcaReconcileOperator(task_id="look", report="cdr_compressed", **reconcile))
+    alone = ask().json()
+    run(CcaReconcileOperator(task_id="look", report=["cdr", "cdr_compressed"], **reconcile))
+    assert {row["report"] for row in ask().json()["rows"]} == {"cdr", "cdr_compressed"}
+    monkeypatch.setenv("AIRFLOW_VAR_CCA_REPORTS", "cdr_compressed, peak_port_daily")
+    assert {**ask().json(), "written_at": alone["written_at"]} == alone
+    assert alone["counts"]["missing"] == len(alone["gaps"]) == alone["gaps_total"] > 0
 
 
 @pytest.mark.cca_simulator(days=9, sites=2)
@@ -207,7 +222,15 @@ def test_a_snapshot_of_a_newer_version_asks_for_an_update(ask: Ask, store: Path)
 
 def test_a_snapshot_beyond_all_measure_is_not_read_to_its_end(ask: Ask, store: Path) -> None:
     with (store / "_coverage.json").open("wb") as file:
-        file.truncate(MAX_BYTES + 1)
+        file.truncate(MAX_SMALL_BYTES + 1)
+    assert ask().status_code == 502
+
+
+@pytest.mark.parametrize("make_it", [os.mkfifo, os.mkdir])
+def test_what_is_no_file_in_the_place_of_the_snapshot_hangs_nothing(
+    ask: Ask, store: Path, make_it: Callable[[Path], None]
+) -> None:
+    make_it(store / "_coverage.json")
     assert ask().status_code == 502
 
 

@@ -1,4 +1,4 @@
-"""From the Variable `cca_storage` to the snapshot that a reconcile run left there.
+"""From the Variables `cca_storage` and `cca_reports` to what a reconcile run found of these reports there.
 
 This runs in Airflow's api-server, where `airflow.sdk` finds Variables and Connections in the database.
 What is said to the reader names no connection and repeats no error of the store.
@@ -9,23 +9,18 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
 from airflow.sdk import Variable
 
 from airflow_provider_cca.coverage.document import SNAPSHOT_NAME, NewerVersion
-from airflow_provider_cca.coverage.document_json import checked
-from airflow_provider_cca.errors import StoreError
+from airflow_provider_cca.coverage.document_json import checked, of_reports
 from airflow_provider_cca.integration.destination import open_store
-from airflow_provider_cca.store.object_store import is_absent
 
 log = logging.getLogger(__name__)
 
 VARIABLE = "cca_storage"
-MAX_BYTES = 64 * 1024 * 1024
-"""What a snapshot never exceeds: one of a year of all reports with its 10,000 gaps has 3 MB."""
 
 
 class NoSnapshot(Exception):
@@ -52,8 +47,9 @@ def stored_snapshot() -> Snapshot:
             f"The Airflow Variable {VARIABLE} is not set. Set it to the folder or bucket that files land in."
         )
     body = _read(destination)
+    named = str(Variable.get("cca_reports", default="") or "").split(",")
     try:
-        return _prepared(body)
+        return _prepared(body, frozenset(name.strip() for name in named if name.strip()))
     except NewerVersion:
         raise UnreadableSnapshot(
             "The snapshot was written by a newer version of airflow-provider-cca than the one that Airflow's "
@@ -68,29 +64,22 @@ def stored_snapshot() -> Snapshot:
 
 # Checking a snapshot of 10,000 gaps takes a tenth of a second, and it changes once a day.
 @lru_cache(maxsize=1)
-def _prepared(body: bytes) -> Snapshot:
-    content = json.dumps(checked(body), separators=(",", ":")).encode()
+def _prepared(body: bytes, reports: frozenset[str]) -> Snapshot:
+    data = checked(body)
+    content = json.dumps(of_reports(data, reports) if reports else data, separators=(",", ":")).encode()
     return Snapshot(content, hashlib.sha256(content).hexdigest()[:32])
 
 
 def _read(destination: str) -> bytes:
     try:
-        return _bounded(open_store(destination).chunks(SNAPSHOT_NAME))
+        found = open_store(destination).get(SNAPSHOT_NAME)
     # A store is opened with a connection, and hooks raise what they like.
     except Exception as error:  # noqa: BLE001
-        if is_absent(error.__cause__):
-            raise NoSnapshot("There is no snapshot yet. Run the DAG cca_reconcile: it writes one.") from None
         log.warning("The store of the coverage snapshot cannot be read: %s: %s", type(error).__name__, error)
         raise UnreadableSnapshot(
             f"The store could not be read. Check the Airflow Variable {VARIABLE} and its connection; "
             "the log of the api-server has the error."
         ) from None
-
-
-def _bounded(chunks: Iterator[bytes]) -> bytes:
-    body = bytearray()
-    for chunk in chunks:
-        body += chunk
-        if len(body) > MAX_BYTES:
-            raise StoreError(f"{SNAPSHOT_NAME} has more than {MAX_BYTES:,} bytes")
-    return bytes(body)
+    if found is None:
+        raise NoSnapshot("There is no snapshot yet. Run the DAG cca_reconcile: it writes one.")
+    return found[0]
