@@ -16,7 +16,7 @@ from airflow_provider_cca.simulator import Match, StillProcessing
 
 from .processes import wait_until
 
-SECONDS = 240
+SECONDS = 600
 LEVELS = ("site", "customer", "partner")
 DAILY = ("cca_cdr_compressed", "cca_cdr_by_site", "cca_peak_port_daily")
 MONTHLY = "cca_peak_port_monthly"
