@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import Context
 
 from airflow_provider_cca.core.failures import partly_landed
-from airflow_provider_cca.core.files import RemoteFile, by_partition
-from airflow_provider_cca.core.listings import Window
 from airflow_provider_cca.core.partition import Partition, Scope
 from airflow_provider_cca.errors import CcaError, InvalidArgument, PartlyLanded
 from airflow_provider_cca.integration.arguments import check_arguments, is_open, listed, site_names
@@ -21,6 +19,8 @@ from airflow_provider_cca.reports import report_named
 
 if TYPE_CHECKING:
     from airflow_provider_cca.api.client import CcaClient
+    from airflow_provider_cca.core.files import RemoteFile
+    from airflow_provider_cca.core.listings import Window
 
 
 log = logging.getLogger(__name__)
@@ -47,6 +47,9 @@ class CcaDownloadFilesOperator(CcaLandingOperator):
         self.files = files
 
     def execute(self, context: Context) -> dict[str, Any]:
+        # Imported when the task runs: every parse of a DAG file would pay for it.
+        from airflow_provider_cca.core.files import by_partition
+
         with self.connected() as client:
             files = by_partition(self._parsed(self.files))
             if not files:
@@ -57,6 +60,8 @@ class CcaDownloadFilesOperator(CcaLandingOperator):
 
     @staticmethod
     def _parsed(files: Any) -> list[RemoteFile]:
+        from airflow_provider_cca.core.files import RemoteFile
+
         files = listed(files, list, dict)
         if not all(isinstance(file, Mapping) for file in files):
             raise InvalidArgument(
@@ -113,6 +118,8 @@ class CcaToObjectStorageOperator(CcaLandingOperator):
         self.level = level
 
     def execute(self, context: Context) -> dict[str, Any]:
+        from airflow_provider_cca.core.listings import Window
+
         with self.connected() as client:
             report = report_named(self.report)
             asked = partitions_of_run(context, report, self.partition, self.partition_end)
