@@ -317,7 +317,7 @@ def _essence(service: compose_file.Service) -> tuple[object, ...]:
     return (
         service["image"],
         service["user"],
-        service.get("command") or [],
+        [word.replace("$$", "$") for word in service.get("command") or []],
         service.get("environment") or {},
         check,
         after,

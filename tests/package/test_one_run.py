@@ -292,7 +292,10 @@ def log_of(failed: dict[str, Any], task_id: str) -> list[str]:
             r"Unauthorized: .*\(connection 'refused'\)\. What to do: correct it under Admin > .*\.",
         ),
         ("StillProcessing", r"StillProcessing: .*\(connection 'cca_default'\)\. What to do: wait with .*\."),
-        ("CcaExtractOperator", r"InvalidArgument: max_ratio is 0: .* What to do: the message says which\."),
+        (
+            "CcaExtractOperator",
+            r"InvalidArgument: max_ratio is 0: .* What to do: correct the argument that .*\.",
+        ),
     ],
 )
 def test_the_log_of_a_failed_task_ends_in_one_line_that_says_what_to_do(failed, task_id, line) -> None:

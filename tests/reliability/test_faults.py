@@ -183,6 +183,12 @@ def total_too_high(scene: Scene) -> None:
     )
 
 
+def total_too_high_where_there_are_files(scene: Scene) -> None:
+    scene.sim.edit_answer = lambda asked, answer: (
+        {**answer, "total": answer["total"] + 1} if asked.kind == "list" and answer["items"] else answer
+    )
+
+
 def attempts_exhausted(scene: Scene) -> None:
     scene.sim.world.attempts["victim"] = scene.sim.max_attempts
 
@@ -316,6 +322,9 @@ TABLE = {
         untouched("truncated JSON, always", always(TruncatedJson(), "list"), errors.UnreadableAnswer),
         # A server that counts without the filter: what it lists is all there is.
         whole("a total that is too high for every date", total_too_high),
+        untouched(
+            "a listing short of its own total", total_too_high_where_there_are_files, errors.IncompleteListing
+        ),
         untouched("a fileSize that is none", listed_as(size=-1), errors.MalformedListing),
         whole("a connection reset, once, of each call", each_call(Reset())),
         untouched("a connection reset, always", always(Reset(), VICTIM), errors.ConnectionFailed),

@@ -22,13 +22,14 @@ def test_every_fault_has_a_name_of_its_own() -> None:
 
 
 def test_every_error_that_a_landing_can_meet_is_in_the_table() -> None:
-    """Those left out are about arguments, connections, other operators, or tasks that are killed."""
+    """Those left out are about arguments, connections, other operators, tasks side by side or waits."""
     shown = {case.error for cases in TABLE.values() for case in cases}
     families = {errors.CcaError, errors.TransientError, errors.UsageError, errors.PermanentError}
     elsewhere = {errors.InvalidArgument, errors.InvalidConnection, errors.TruncatedSnapshot, errors.Forbidden,
                  errors.OutsideRetention, errors.PartlyLanded, errors.Closed, errors.ExpiresSoon,
                  errors.NotLanded, errors.DamagedArchive, errors.HostileArchive,
-                 errors.UnsupportedArchive}  # fmt: skip
+                 errors.UnsupportedArchive, errors.AlreadyExists, errors.Changed, errors.NotYetListed,
+                 errors.Unreachable}  # fmt: skip
     known = {kind for kind in vars(errors).values() if isinstance(kind, type)}
     assert {kind for kind in known if issubclass(kind, errors.CcaError)} - shown == families | elsewhere
 
