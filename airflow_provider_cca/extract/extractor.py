@@ -208,7 +208,6 @@ class Extractor:
             manifest = None
             while manifest is None:
                 folder = self.target.read(path)
-                self.target.store.sweep(path)
                 self._place_all(transaction, transaction.begin(folder), path, failures)
                 if len(failures) > failed:
                     return []

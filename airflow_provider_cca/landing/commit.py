@@ -309,6 +309,9 @@ class Transaction:
     def commit(self) -> Manifest | None:
         """Replace the manifest, unless it would say the same, and retire what it names as superseded.
 
+        What killed writers left in the folder is removed, even when nothing is new: a local manifest may have
+        got its name just before its writer was killed.
+
         Returns None when another task has committed since this one looked, or when the store's answer was
         lost: then begin again.
         """
@@ -326,6 +329,7 @@ class Transaction:
                 retry.pause(retry.wait_before(self.attempts + 1, error.retry_after))
                 return None
             self.written = True
+        self.store.sweep(self.path)
         self._retire(new)
         return new if is_news or old is None else old
 

@@ -243,9 +243,7 @@ class Lander:
             one.jobs = one.transaction.begin(folder, source.listed())
             one.left = len(one.jobs)
             self.progress.expect(len(one.jobs), sum(job.file.size or 0 for job in one.jobs))
-            if one.jobs:
-                self.manifests.store.sweep(one.path)
-            else:
+            if not one.jobs:
                 self._finish(one, one.transaction)
             return one
         one.transaction = None

@@ -560,6 +560,14 @@ def test_temporaries_of_a_killed_landing_are_swept(tmp_path, server, land) -> No
     assert set(tree(tmp_path)) == {f"{FOLDER}/a.zip", f"{FOLDER}/_manifest.json"}
 
 
+def test_a_temporary_of_a_manifest_that_has_landed_is_swept(tmp_path, server, land) -> None:
+    land(server.has(listed(b"content"), b"content"))
+    folder = tmp_path / FOLDER
+    (folder / "._manifest.json.0123abcd.part").hardlink_to(folder / "_manifest.json")
+    land(server.has(listed(b"content"), b"content"))
+    assert set(tree(tmp_path)) == {f"{FOLDER}/a.zip", f"{FOLDER}/_manifest.json"}
+
+
 def test_a_temporary_that_is_being_written_is_not_swept(tmp_path, land) -> None:
     with store_at(tmp_path).writing(f"{FOLDER}/slow.zip", 4) as target:
         target.write(b"ha")

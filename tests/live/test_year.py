@@ -59,9 +59,10 @@ def test_only_what_was_gone_is_downloaded_again(outcome):
     assert outcome.again.returned["complete"] == len(outcome.truth)
 
 
-def test_a_range_logs_in_once_a_task_and_lists_once_a_scope(outcome):
+def test_a_range_logs_in_once_a_task_and_asks_three_listings_a_scope(outcome):
     tasks = 4  # one for each scope; the sites are listed for "cdr" alone
-    assert (outcome.landed.calls["token"], outcome.landed.calls["list"]) == (tasks, tasks)
+    listings = 3  # the range, and the two that prove that its entries can be parted by date
+    assert (outcome.landed.calls["token"], outcome.landed.calls["list"]) == (tasks, tasks * listings)
 
 
 def test_each_landing_updates_the_assets_of_its_reports(outcome):
