@@ -14,7 +14,7 @@ from airflow.sdk import Asset, Param
 
 LEVELS = ("site", "customer", "partner")
 REPORTS: dict[str, Any] = dict.fromkeys(("cdr", "cdr_compressed", "peak_port_daily", "peak_port_monthly"))
-OURS = {"report", "level", "site", "destination", "cca_conn_id"}
+OURS = {"report", "level", "site", "destination", "cca_conn_id", "allow_empty"}
 
 
 class CcaFilesSensor(TimeDeltaSensor):
