@@ -11,6 +11,7 @@ import shlex
 import subprocess
 import sys
 from datetime import timedelta
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, get_args, get_type_hints
@@ -410,7 +411,12 @@ def test_the_manifest_on_the_page_of_reports_is_one() -> None:
 
 
 @pytest.mark.parametrize(
-    "path", [ROOT / "README.md", ROOT / "docs/connection.md", ROOT / "airflow_provider_cca/hooks.py"]
+    "path",
+    [
+        ROOT / "README.md",
+        ROOT / "docs/connection.md",
+        Path(str(find_spec("airflow_provider_cca.hooks").origin)),
+    ],  # type: ignore[union-attr]
 )
 def test_each_command_that_makes_a_connection_stores_its_port(path: Path) -> None:
     """Without one the Test button of Airflow 3.3 answers 400."""

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import timedelta
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -281,6 +282,8 @@ def test_a_wrong_argument_of_a_mapped_task_is_not_tried_again(failed: dict[str, 
 def log_of(failed: dict[str, Any], task_id: str) -> list[str]:
     lines: list[str] = failed["log"]
     own = [n for n, line in enumerate(lines) if "[DAG TEST]" in line and f"task_id={task_id} " in line]
+    if not own and version("apache-airflow").startswith(("3.1", "3.2")):
+        pytest.skip("this Airflow does not mark which lines are of which task")
     return lines[own[0] : own[-1]]
 
 

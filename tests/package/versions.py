@@ -27,7 +27,7 @@ SECONDS = 1800
 NOT_COPIED = ("airflow_provider_cca", "dist", ".git", ".venv", ".versions", ".airflow", ".*_cache")
 # They build the package from its source, measure it, need a whole Airflow with its database, or know none.
 NEEDS_SOURCE = (
-    *("package/test_wheel.py", "package/test_benchmarks.py", "live"),
+    *("package/test_wheel.py", "package/test_layers.py", "package/test_benchmarks.py", "live"),
     *("reliability/test_explorer.py", "reliability/test_readings.py", "simulator"),
 )
 
