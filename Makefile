@@ -25,8 +25,8 @@ ui: $(INSTALLED) ## the same Airflow, left running for you to click Backfill; Ct
 env: ## write .env, with fresh secrets, for `docker compose up`
 	@sh docker/make-env.sh
 
-test: lint ## lint, types, and the test suite
-	$(RUN) -m pytest -m "not live"
+test: lint ## lint, types, and the test suite, on all cores
+	$(RUN) -m pytest -n auto -m "not live"
 
 explore: SECONDS ?= 600
 explore: $(INSTALLED) ## try the orders in which tasks can move that write one partition; ten minutes
@@ -50,7 +50,7 @@ stores: $(INSTALLED) ## what is promised of each kind of store, on real servers;
 	@$(RUN) -m uv pip install --quiet --python $(RUN) --group stores || $(RUN) -m pip install --quiet --group stores
 	$(RUN) -m pytest -m live tests/reliability/test_store_matrix.py
 
-versions: $(INSTALLED) dist ## the suite on the newest Airflow 3.1, 3.2 and 3.3, with our wheel installed; on 3.1 also backfills
+versions: $(INSTALLED) dist ## the suite on the newest Airflow 3.1 and 3.2, with our wheel installed; on 3.1 also backfills
 	@$(RUN) -m tests.package.versions
 
 bench: $(INSTALLED) ## measure us beside curl, rclone and others; writes docs/benchmarks.md

@@ -36,6 +36,12 @@ class Verdicts:
         self.half_files += len(half)
         self.wrong_bytes += len(folder.wrong(before or {}) - half)
 
+    def add(self, others: Mapping[str, Any]) -> None:
+        """Add the counts of another process of pytest, as plain values."""
+        self.cases.update(others["cases"])
+        for name in ("kills", "wrong_bytes", "half_files", "leaked_tokens"):
+            setattr(self, name, getattr(self, name) + others[name])
+
     def lines(self) -> list[str]:
         neither = f", {self.cases[NEITHER]} NEITHER" if self.cases[NEITHER] else ""
         cases = f"{self.cases[WHOLE]} whole, {self.cases[UNTOUCHED]} untouched{neither}"
@@ -51,6 +57,18 @@ _KEY = pytest.StashKey[Verdicts]()
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[_KEY] = Verdicts()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if (output := getattr(session.config, "workeroutput", None)) is not None:  # of pytest-xdist
+        output["verdicts"] = {**vars(session.config.stash[_KEY])}
+        output["verdicts"]["cases"] = dict(output["verdicts"]["cases"])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    if others := getattr(node, "workeroutput", {}).get("verdicts"):
+        node.config.stash[_KEY].add(others)
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
