@@ -23,8 +23,8 @@ MAX_ENTRIES = 200_000
 """About as many as 200 MB of memory hold; those of a year are 365 for each site or level."""
 MAX_PAGES = 100_000
 
-LIKELY_CAP = 2
-"""From so many entries on, a page whose total is its own length may have been cut to that length."""
+SINGLES = 3
+"""After so many pages of one entry it is asked whether more follow: of most reports that is all of a date."""
 
 _KNOWN = {"total", "from", "size", "items"}
 
@@ -70,6 +70,8 @@ class Totals:
         self._ask = ignore_the_filter
         self.counts: bool | None = None
         """Whether it counts more than the entries of the page; None while nothing has shown it."""
+        self.singles = SINGLES
+        """How many pages of one entry are still to be checked for more that follow."""
         self._asked = False
 
     def ignore_the_filter(self) -> bool:
@@ -133,8 +135,8 @@ def collect(
             unique.setdefault(identity, entry)
         now = [_identities(page) for page in pages]
         if len(pages) == 1 and size == PAGE_SIZE:
-            if check_total and total >= LIKELY_CAP and not _counts_beyond_a_page(read, total, totals):
-                return _read_twice(read, what, pause)
+            if check_total and total and not _counts_beyond_a_page(read, pages[0], totals):
+                return _read_twice(read, what, pause, at_least=len(unique))
             return list(unique.values())
         totals.counts = True
         in_order = [*chain.from_iterable(now)]
@@ -149,21 +151,27 @@ def collect(
     raise _incomplete(f"{what} says it has {expected} entries but gave {received}", expected, received)
 
 
-def _counts_beyond_a_page(read: Fetch, total: int, totals: Totals) -> bool:
-    """Return whether a page of one entry tells the same total: else it is the length of the page."""
+def _counts_beyond_a_page(read: Fetch, entries: Sequence[Any], totals: Totals) -> bool:
+    """Return whether nothing follows a page whose total is its length, which may be no more than that.
+
+    Of several entries, a page of one tells; of a single one, what follows it.
+    """
+    if totals.counts is None and len(entries) == 1:
+        totals.singles -= 1
+        return totals.singles < 0 or {*_identities(read(1, 1).items)} <= {*_identities(entries)}
     if totals.counts is None:
         page = read(0, 1)
-        totals.counts = page.total == total and len(page.items) == 1
+        totals.counts = page.total == len(entries) and len(page.items) == 1
     return totals.counts
 
 
-def _read_twice(read: Fetch, what: str, pause: Callable[[int], None]) -> list[Any]:
+def _read_twice(read: Fetch, what: str, pause: Callable[[int], None], at_least: int = 0) -> list[Any]:
     """Return the entries that two passes agree upon, whose pages end at different entries."""
     size, counts = PAGE_SIZE, []
     before: dict[Hashable, Any] | None = None
     for attempt in range(1, PASSES + 1):
         found, longest = _read_to_the_end(read, size, what)
-        if before is not None and found.keys() == before.keys():
+        if before is not None and found.keys() == before.keys() and len(found) >= at_least:
             return list(found.values())
         if before is not None:
             pause(attempt)

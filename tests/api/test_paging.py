@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from airflow_provider_cca.api.paging import LIKELY_CAP, Entry, Page, Totals, collect
+from airflow_provider_cca.api.paging import Entry, Page, Totals, collect
 from airflow_provider_cca.errors import IncompleteListing, UnreadableAnswer
 
 
@@ -41,7 +41,7 @@ def test_all_entries_come_once_and_in_order(count, size):
     assert collected(server.page) == (entries(count), [])
     pages = max(1, -(-count // size))
     # The first of several is asked for again in the end; of one alone, whether its total is its own length.
-    assert len(server.asked) == pages + (pages > 1 or count >= LIKELY_CAP)
+    assert len(server.asked) == pages + (count > 0)
 
 
 def test_the_reader_advances_by_what_came_when_pages_shrink():
@@ -256,7 +256,7 @@ def test_whether_totals_ignore_the_filter_is_asked_once():
     assert asked == [1]
 
 
-@pytest.mark.parametrize("size", [5, 7, 10])
+@pytest.mark.parametrize("size", [1, 5, 7, 10])
 def test_a_total_that_is_the_length_of_its_page_hides_no_entry(size):
     """And so that a total in pages of at most `size` looks like that of a complete listing."""
     listed = entries(56)
@@ -266,6 +266,13 @@ def test_a_total_that_is_the_length_of_its_page_hides_no_entry(size):
         return Page(len(items), items)
 
     assert collected(page)[0] == listed
+
+
+def test_entries_that_were_there_and_then_are_not_are_no_empty_listing():
+    """Two passes agree that there are none, after a page of two."""
+    pages = iter([Page(2, entries(2))])
+    with pytest.raises(IncompleteListing):
+        collected(lambda start, size: next(pages, Page(1, [])))
 
 
 @pytest.mark.parametrize("beyond", [[], "the last page again"])
