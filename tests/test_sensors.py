@@ -652,7 +652,7 @@ def test_a_list_of_sites_from_a_template_fails_without_retries(sim: Simulator, r
 def test_a_site_that_is_a_number_under_native_rendering_is_its_text(sim: Simulator, day) -> None:
     operator = sensor(report="cdr", site="{{ params.site }}")
     operator.site = 12345
-    with pytest.raises(AirflowFailException, match="cdr 12345"):
+    with pytest.raises(AirflowFailException, match="'12345' is not one"):
         operator.execute({"params": {}, **_run(day)})
 
 

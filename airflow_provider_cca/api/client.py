@@ -300,7 +300,7 @@ class CcaClient:
             params["type"] = "daily"
         return Call(
             self.config.api_root + report.path.format(site=quote(scope.site or "", safe="")),
-            f"the listing of {scope}",
+            f"the listing of {scope}{_dates(first, last)}",
             params=params,
             generating_403=report.generating_403,
         )
@@ -350,6 +350,12 @@ class CcaClient:
                 self._controls[scope] = self._has_recent_files(scope)
         if self._controls[scope]:
             return
+        try:
+            self.confirm_site(scope)
+        except InvalidArgument as unknown:
+            raise unknown from error
+        except (InvalidRequest, UnexpectedAnswer):
+            pass  # of the list of sites, which says nothing of this one
         named = f"{scope.report.needs} {scope.site or scope.level!r}" if scope.report.needs else "the account"
         raise type(error)(
             f"{error} Either {named} cannot be listed, or this is the server's way to say that there are no "
@@ -440,6 +446,10 @@ def _control_partitions(scope: Scope) -> list[Partition]:
     last, grain = datetime.now(UTC).date() - timedelta(days=3), scope.report.grain
     first = Partition.of(last - timedelta(days=CONTROL_DAYS[grain]), grain)
     return [*first.until(Partition.of(last, grain))]
+
+
+def _dates(first: Partition | None, last: Partition | None) -> str:
+    return f" {first}" if first == last and first else f" {first} to {last}" if first else ""
 
 
 def _answered(window: Window, answer: Future[Listed]) -> tuple[Window, Listed]:

@@ -37,8 +37,8 @@ class Asked:
     def refuse_gone(self) -> NoReturn:
         """Raise as `check_retention` does: nothing is listed, and the server has deleted what there was."""
         self.refuse(
-            f"{self.first} cannot be landed any more: no file is listed, so its last files are gone "
-            f"(the server keeps them for {RETENTION_DAYS} days)"
+            f"{self.first} cannot be landed any more: no file is listed, as the server keeps them for "
+            f"{RETENTION_DAYS} days; whatever there was is gone"
         )
 
     def refuse(self, message: str) -> NoReturn:

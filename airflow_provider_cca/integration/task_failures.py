@@ -22,6 +22,7 @@ from airflow_provider_cca.integration.compat import AirflowFailException, conf
 log = logging.getLogger(__name__)
 
 _RETRY = "let Airflow retry"
+_CLEAR = "no retry is left: clear this task when the cause is gone"
 _SHOW_CISCO = "show the message to Cisco"
 _CORRECT_CONNECTION = "correct it under Admin > Connections"
 _CHECK_NETWORK = f"{_RETRY}; check host and network; lower max_connections if it says 429"
@@ -100,14 +101,18 @@ class airflow_errors:  # noqa: N801 - a context manager, used as a statement
         raise AirflowFailException(f"{type(bare).__name__}: {bare}") from bare
 
 
-def failure_line(error: BaseException) -> str:
-    """Return the line for the log of a failed task: name of the error, what, what to do, where explained."""
+def failure_line(error: BaseException, *, retried: bool) -> str:
+    """Return the line for the log of a failed task: name of the error, what, what to do, where explained.
+
+    :param retried: Whether Airflow will try it again.
+    """
     ours = error if isinstance(error, CcaError) else error.__cause__
     name = type(ours if isinstance(ours, CcaError) else error).__name__
     told = getattr(ours, "failures", {})
     kinds = {str(one.get("error")) for one in told.values()} if told else {name}
     remedies = dict.fromkeys(remedy for kind in sorted(kinds) if (remedy := _remedy(kind)))
     to_do = f" What to do: {'; '.join(remedies)}." if remedies else ""
+    to_do = to_do if retried else to_do.replace(_RETRY, _CLEAR)
     pages = conf.get("api", "base_url", fallback="").rstrip("/")
     message = str(error).removeprefix(f"{name}: ").rstrip(".")
     return f"{name}: {message}.{to_do} Explained at {pages}/cca/docs/#when-a-task-fails"
@@ -115,9 +120,9 @@ def failure_line(error: BaseException) -> str:
 
 def log_last(operator: Any, error: BaseException) -> None:
     """Log the line at ERROR after Airflow's own about the failure of this task, be it retried or not."""
-    line = _LastLine(failure_line(error))
     # Only now: callbacks that the DAG names would make the scheduler look for them.
     for name in ("on_failure_callback", "on_retry_callback"):
+        line = _LastLine(failure_line(error, retried=name == "on_retry_callback"))
         others = [one for one in getattr(operator, name) or () if not isinstance(one, _LastLine)]
         setattr(operator, name, [*others, line])
 

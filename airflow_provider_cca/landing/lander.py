@@ -390,10 +390,15 @@ def _raise_failures(work: Sequence[_Partition]) -> None:
         one.landed for one in work
     ):
         raise first
-    manifests = sum(key.endswith(f"/{MANIFEST_NAME}") for key in failures)
-    wanted = sum(one.wanted for one in work) + manifests
-    others = ", the others were" if len(failures) < wanted else ""
+    # Without its manifest no file of a partition has landed.
+    failed = sum(max(1, one.wanted) if _has_no_manifest(one) else len(one.failures) for one in work)
+    wanted = sum(max(1, one.wanted) if _has_no_manifest(one) else one.wanted for one in work)
+    others = ", the others were" if failed < wanted else ""
     shown = first_of(f"{key}: {error}" for key, error in failures.items())
     raise partly_landed(
-        f"{len(failures)} of {wanted} files could not be landed{others}. {shown}", failures
+        f"{failed} of {wanted} files could not be landed{others}. {shown}", failures
     ) from first
+
+
+def _has_no_manifest(one: _Partition) -> bool:
+    return f"{one.path}/{MANIFEST_NAME}" in one.failures

@@ -30,7 +30,7 @@ from typing import IO, NamedTuple, Protocol
 from airflow_provider_cca.core.checksum import md5_and_size
 from airflow_provider_cca.errors import AlreadyExists, CcaError, Changed, DestinationUnusable, StoreError
 from airflow_provider_cca.store.object_meta import ObjectMeta
-from airflow_provider_cca.store.refusals import hint_for, is_absent, is_condition_failed
+from airflow_provider_cca.store.refusals import hint_for, is_absent, is_condition_failed, is_full
 
 __all__ = ["PART_BYTES", "READ_BYTES", "TEMPORARY_SUFFIX", "Capabilities", "Store", "Target", "is_absent"]
 
@@ -296,7 +296,8 @@ def error_of(error: Exception, sentence: str) -> CcaError:
     text = " ".join(f"{type(error).__name__}: {error}".split())[:300]
     if hint := hint_for(error):
         return DestinationUnusable(f"{sentence} ({text}): {hint}")
-    return StoreError(f"{sentence} ({text}): the store failed")
+    why = "it is full: free space there, and run this task again" if is_full(error) else "the store failed"
+    return StoreError(f"{sentence} ({text}): {why}")
 
 
 def folder_of(key: str) -> str:

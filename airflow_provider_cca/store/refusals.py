@@ -48,6 +48,8 @@ _FINAL = {
 
 _FINAL_NUMBERS = {errno.EROFS, errno.EACCES, errno.EPERM}
 
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+
 _ABSENT = {"FileNotFoundError", "NoSuchKey", "404", "BlobNotFound", "NotFound", "SFTPNoSuchFile"}
 
 CONDITION_FAILED = {
@@ -73,6 +75,11 @@ def hint_for(error: BaseException) -> str | None:
         if isinstance(each, (FileNotFoundError, PermissionError)):
             return _GENERAL
     return None
+
+
+def is_full(error: BaseException) -> bool:
+    """Return whether a disk, or somebody's share of it, has no space left."""
+    return any(isinstance(each, OSError) and each.errno in _FULL for each in _chain(error))
 
 
 def is_absent(error: BaseException | None) -> bool:

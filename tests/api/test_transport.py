@@ -21,7 +21,7 @@ from tests.support.wire import LOGIN, Request, config_of, serving
 
 OK = b"HTTP/1.1 200 OK\r\n"
 LONG = OK + b"Content-Length: 60000000\r\n"
-EMPTY_GZIP = gzip.compress(b"")
+EMPTY_GZIP = gzip.compress(b"", mtime=0)
 
 TRICKLES = {
     "the body": (LONG + b"\r\n", b" "),

@@ -85,7 +85,7 @@ def test_errors_of_the_server_name_the_connection(error: errors.CcaError, messag
 
 def test_a_landing_that_failed_in_part_says_what_to_do_about_each_kind_of_error() -> None:
     failures = {"a.csv": ServerFault("503").as_dict(), "b.csv": StoreError("full").as_dict()}
-    line = failure_line(PartlyLanded("2 files failed.", failures=failures))
+    line = failure_line(PartlyLanded("2 files failed.", failures=failures), retried=True)
     to_do = f"{REMEDIES['ServerFault']}; {REMEDIES['StoreError']}"
     assert (
         line
@@ -109,10 +109,15 @@ def test_the_last_of_several_failures_is_the_one_that_is_told(caplog: pytest.Log
     )
 
 
+def test_where_no_retry_is_left_none_is_promised() -> None:
+    line = failure_line(StoreError("it is full"), retried=False)
+    assert "What to do: no retry is left: clear this task when the cause is gone." in line
+
+
 def test_a_failure_of_airflows_own_says_what_its_cause_was() -> None:
     error = AirflowFailException("Every check has failed")
     error.__cause__ = ServerFault("503")
-    assert failure_line(error).startswith(
+    assert failure_line(error, retried=True).startswith(
         f"ServerFault: Every check has failed. What to do: {REMEDIES['ServerFault']}."
     )
 

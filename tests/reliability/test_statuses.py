@@ -58,7 +58,7 @@ FAIL, WAIT, BUSY, LINK = AirflowFailException, StillProcessing, TooManyConnectio
 LANDING = {WAIT: PartlyLanded, BUSY: PartlyLanded, LINK: PartlyLanded, FAIL: FAIL}
 
 # section, what is done, status, the server's words, what the task ends with, what it says, times asked. After
-# a 406 other dates, or pages of other sizes, are asked for: it may be this server's way to say "none".
+# a 406 other dates, pages of other sizes, or the sites are asked for: it may be how this server says "none".
 LISTINGS = [
     ("3.5.1", SITES, 401, "Unauthorized", FAIL, "check that the machine account may read it", 2),
     ("3.5.1", SITES, 406, "Invalid parameter. Please check the parameter.", FAIL, "parameter invalid", 5),
@@ -76,7 +76,7 @@ LISTINGS = [
     ("3.5.3", MEETING_END, 401, "Unauthorized", FAIL, "check that the machine account may read it", 2),
     ("3.5.3", MEETING_END, 406, "Invalid parameter.", FAIL, "parameter invalid", 1),
     ("3.5.4", CREATION, 401, "Unauthorized", FAIL, "check that the machine account may read it", 2),
-    ("3.5.4", CREATION, 406, "Invalid parameter.", FAIL, "parameter invalid", 2),
+    ("3.5.4", CREATION, 406, "Invalid parameter.", FAIL, "parameter invalid", 7),
     ("3.5.5", COMPRESSED, 401, "Unauthorized", FAIL, "check that the machine account may read it", 2),
     ("3.5.5", COMPRESSED, 403, GENERATING, WAIT, "it is being generated", 1),
     ("3.5.5", COMPRESSED, 403, EXPIRED, FAIL, "past its 365 days and gone", 1),

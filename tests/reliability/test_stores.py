@@ -303,10 +303,11 @@ def test_a_manifest_that_vanishes_after_it_was_listed_is_written_anew(
     assert {*s3.objects(prefix)} == {f"{FOLDER}/a.zip", MANIFEST}
 
 
-def test_a_manifest_that_cannot_be_written_counts_as_a_file(s3_proxy, new_prefix, server, waits) -> None:
+def test_without_its_manifest_no_file_of_a_partition_has_landed(s3_proxy, new_prefix, server, waits) -> None:
     s3_proxy.faults.append(StoreFault(f"PUT .*{MANIFEST_NAME}", 500, times=None))
-    with pytest.raises(PartlyLanded, match=r"1 of 1 files could not be landed.*in 6 attempts.*last error"):
-        land_by_proxy(new_prefix(), server)
+    files = [server.has(listed(b"one"), b"one"), server.has(listed(b"two", "b.zip", "2"), b"two")]
+    with pytest.raises(PartlyLanded, match=r"2 of 2 files could not be landed\. .*6 attempts.*last error"):
+        land_by_proxy(new_prefix(), server, *files)
     assert len(waits) == 6
 
 

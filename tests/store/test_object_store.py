@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from errno import EPERM
+from errno import EDQUOT, ENOSPC, EPERM
 from pathlib import Path
 from socket import AF_UNIX, socket
 from threading import Barrier
@@ -274,6 +274,16 @@ def test_what_is_no_regular_file_hangs_nothing(
         store.write("odd", b"x", create=True)
     with pytest.raises(DestinationUnusable), store.reading("odd"):
         pass
+
+
+@pytest.mark.parametrize("code", [ENOSPC, EDQUOT])
+def test_a_full_disk_is_said_to_be_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    def fsync(*args: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(StoreError, match=r"a/b .*: it is full: free space there"):
+        store_at(tmp_path).write("a/b", b"content", create=True)
 
 
 def test_where_a_disk_has_no_links_an_object_is_still_created_only_once(
