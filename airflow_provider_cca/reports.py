@@ -135,3 +135,7 @@ def check_listing(report: Report, *, by: str, site: str | None, level: str | Non
     if site in {".", ".."}:
         # They would vanish from the URL's path, and another call would be made than the one meant.
         raise InvalidArgument(f"{site!r} is not the name of a site", argument="site")
+    if site and not site.isprintable() and any("\ud800" <= sign <= "\udfff" for sign in site):
+        raise InvalidArgument(
+            f"{site!r} cannot be written in a URL, so it is no site's name", argument="site"
+        )

@@ -96,6 +96,7 @@ def test_what_the_document_knows_can_be_listed(name, arguments):
         ("cdr", {}, "site"),
         ("cdr", {"site": ""}, "site"),
         ("cdr", {"site": ".."}, "site"),
+        ("cdr", {"site": "a\ud800"}, "site"),
         ("cdr", {"site": "."}, "site"),
         ("cdr", {"site": 12345678}, "site"),
         ("cdr", {"site": ["a", "b"]}, "site"),

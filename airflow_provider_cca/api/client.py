@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -139,6 +139,8 @@ class CcaClient:
             call,
             lambda entry: RemoteFile.from_api(entry, scope, alone),
             self._totals_of(scope, by),
+            ignores_filter=partial(self._total_ignores_filter, scope, by),
+            exceeds_page=partial(self._total_exceeds_page, scope, by),
             check_total=check_total,
         )
         if files:
@@ -146,20 +148,29 @@ class CcaClient:
         self._tell_of_stamps(files)
         return files
 
+    def list_files(
+        self,
+        scope: Scope,
+        first: Partition | None = None,
+        last: Partition | None = None,
+        by: str = "creation",
+    ) -> list[RemoteFile]:
+        """Return what `files` does, also where the server says by 404 or 406 that there are none."""
+        size = self._page_size
+        try:
+            return self.files(scope, first, last, by)
+        except (InvalidRequest, UnexpectedAnswer) as error:
+            self._confirm_none(scope, error)
+        # It may have been the size of the page that was refused.
+        return self.list_files(scope, first, last, by) if self._page_size != size else []
+
     def list_partition(self, scope: Scope, partition: Partition) -> list[RemoteFile]:
         """Return the files of a partition; an empty list only where it is believed that there are none.
 
         Raises StillProcessing while the server generates them, its kind NotYetListed when nothing is listed
         and the partition ended less than 48 hours ago, and InvalidArgument for a site that there is not.
         """
-        size = self._page_size
-        try:
-            files = self.files(scope, partition)
-        except (InvalidRequest, UnexpectedAnswer) as error:
-            self._confirm_none(scope, error)
-            if self._page_size != size:  # it was the size of the page that was refused
-                return self.list_partition(scope, partition)
-            files = []
+        files = self.list_files(scope, partition)
         if not files:
             self.confirm_empty(scope, partition)
         return files
@@ -307,15 +318,25 @@ class CcaClient:
 
     def _totals_of(self, scope: Scope, by: str = "creation") -> Totals:
         """Return what is known of the totals of a report."""
-        return self._totals.setdefault(
-            (scope.report.name, by), Totals(partial(self._totals_ignore_the_filter, scope, by))
-        )
+        return self._totals.setdefault((scope.report.name, by), Totals())
 
-    def _totals_ignore_the_filter(self, scope: Scope, by: str) -> bool:
-        """Return whether it is proven that totals of a report count what the filter leaves out.
+    def _total_exceeds_page(self, scope: Scope, by: str) -> bool:
+        """Return whether a page of one entry tells a larger total: it is not the length of the page then."""
+        known = _control_partitions(scope)
+        try:
+            page = self._page(self._listing(scope, known[0], known[-1], by), 0, 1)
+        except FATAL_FOR_ALL:
+            raise
+        except CcaError:
+            return False
+        return page.total > len(page.items) == 1
 
-        It is by a total without entries of a date that no file has, or by those of two halves of a month that
-        do not add up to that of both: a server may refuse to list nothing.
+    def _total_ignores_filter(self, scope: Scope, by: str) -> bool:
+        """Return whether it is proven that totals of a scope count what the filter leaves out.
+
+        It is by a total without entries of a date that no file has, or by those of two halves of a stretch
+        that do not add up to that of both: a server may refuse to list nothing. Halves without files are
+        left out: the account may be young.
         """
 
         def page(first: Partition, last: Partition) -> Page:
@@ -328,14 +349,24 @@ class CcaClient:
                 if none.total and not none.items:
                     return True
             known = _control_partitions(scope)
-            half = len(known) // 2
-            older, newer = page(known[0], known[half - 1]), page(known[half], known[-1])
-            totals = older.total, newer.total
-            return min(totals) > 0 and page(known[0], known[-1]).total < sum(totals)
+            while len(known) > 1:
+                halves = known[: len(known) // 2], known[len(known) // 2 :]
+                totals = [self._total_or_none(page, half) for half in halves]
+                if min(totals) > 0:
+                    return page(known[0], known[-1]).total < sum(totals)
+                known = halves[totals[1] > 0]
         except FATAL_FOR_ALL:
             raise
         except CcaError:
-            return False
+            pass
+        return False
+
+    @staticmethod
+    def _total_or_none(page: Callable[[Partition, Partition], Page], known: Sequence[Partition]) -> int:
+        try:
+            return page(known[0], known[-1]).total
+        except (InvalidRequest, UnexpectedAnswer):
+            return 0  # how this server says that there are none
 
     def _confirm_none(self, scope: Scope, error: InvalidRequest | UnexpectedAnswer) -> None:
         """Raise the error of a listing, unless it is how this server says that there are no files.
@@ -398,9 +429,7 @@ class CcaClient:
                 *(odd.scope, printable(odd.name or odd.id)),
             )
 
-    def _collect(
-        self, call: Call, parse: Callable[[Entry], T], totals: Totals, *, check_total: bool = True
-    ) -> list[T]:
+    def _collect(self, call: Call, parse: Callable[[Entry], T], totals: Totals, **options: Any) -> list[T]:
         return collect(
             partial(self._page, call),
             what=call.what,
@@ -408,7 +437,7 @@ class CcaClient:
             parse=parse,
             side_by_side=self._side_by_side,
             totals=totals,
-            check_total=check_total,
+            **options,
         )
 
     def _side_by_side(self, fetch: Callable[[int], Page], offsets: Iterable[int]) -> Iterator[Page]:
@@ -428,7 +457,7 @@ class CcaClient:
         try:
             return self._get_page(call, start, size)
         except UnexpectedAnswer as error:
-            if error.status == 204 or (start and error.status == 404):
+            if error.status == 204 or (start and error.status in {400, 404, 416}):
                 return Page(0, [])
             raise
         except InvalidRequest:

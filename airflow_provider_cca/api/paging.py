@@ -8,12 +8,14 @@ Where `total` does not count what matches, two passes up to an empty page must g
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, pairwise
+from threading import Lock
 from typing import Any, TypeVar
 
-from airflow_provider_cca.errors import IncompleteListing, UnreadableAnswer
+from airflow_provider_cca.core.failures import FATAL_FOR_ALL
+from airflow_provider_cca.errors import CcaError, IncompleteListing, UnreadableAnswer
 
 PAGE_SIZE = 1000
 """The most entries that the server gives in one page (§3.5)."""
@@ -22,9 +24,6 @@ PASSES = 5
 MAX_ENTRIES = 200_000
 """About as many as 200 MB of memory hold; those of a year are 365 for each site or level."""
 MAX_PAGES = 100_000
-
-SINGLES = 3
-"""After so many pages of one entry it is asked whether more follow: of most reports that is all of a date."""
 
 _KNOWN = {"total", "from", "size", "items"}
 
@@ -61,31 +60,21 @@ class Page:
 
 
 class Totals:
-    """Whether `total` in the listings of a report can be relied on, as far as that is known.
+    """What listings of a report have shown of their `total`."""
 
-    :param ignore_the_filter: Asks the server whether it counts what the filter leaves out, too.
-    """
-
-    def __init__(self, ignore_the_filter: Callable[[], bool] = lambda: False) -> None:
-        self._ask = ignore_the_filter
+    def __init__(self) -> None:
         self.counts: bool | None = None
-        """Whether it counts more than the entries of the page; None while nothing has shown it."""
-        self.singles = SINGLES
-        """How many pages of one entry are still to be checked for more that follow."""
-        self._asked = False
-
-    def ignore_the_filter(self) -> bool:
-        """Return whether it is proven that totals do not count what matches; asks the server once."""
-        if not self._asked:
-            self._asked = True
-            if self._ask():
-                self.counts = False
-        return self.counts is False
+        """Whether it counts what matches, beyond the entries of the page; None while nothing has shown it."""
+        self.proof_was_sought = False
+        """Whether a listing of one single entry has led to a request that may show that it counts."""
+        self.lock = Lock()
+        self.end_is_known = False
+        """Whether nothing followed where a total said that all of several pages had come."""
 
 
 class _Unsettled(Exception):
-    def __init__(self, expected: int, received: int) -> None:
-        self.expected, self.received = expected, received
+    def __init__(self, expected: int, received: int, *, too_long: bool = False) -> None:
+        self.expected, self.received, self.too_long = expected, received, too_long
 
 
 def collect(
@@ -96,6 +85,8 @@ def collect(
     parse: Callable[[Entry], T],
     side_by_side: Map = map,
     totals: Totals | None = None,
+    ignores_filter: Callable[[], bool] = lambda: False,
+    exceeds_page: Callable[[], bool] = lambda: False,
     check_total: bool = True,
 ) -> list[T]:
     """Return all entries of a listing, each once, in the server's order.
@@ -106,6 +97,8 @@ def collect(
     :param pause: Called with the number of the failed pass before the next one.
     :param side_by_side: How several pages are fetched; the built-in `map` does one after the other.
     :param totals: What is known of this listing's totals, and is found out here.
+    :param ignores_filter: Asks the server for a proof that its totals count what the filter leaves out.
+    :param exceeds_page: Asks it for one that they count more than the entries of a page.
     :param check_total: Whether to check a total that is the length of the one page there is.
 
     Raises IncompleteListing when the listing does not settle in 5 passes.
@@ -115,6 +108,14 @@ def collect(
     def read(start: int, size: int) -> Page:
         page = fetch(start, size)
         return replace(page, items=[(_identity(entry), parse(entry)) for entry in page.items])
+
+    answers: list[bool] = []
+
+    def is_proven_useless() -> bool:
+        if not answers:
+            answers.append(ignores_filter())
+            totals.counts = False if answers[0] else totals.counts
+        return answers[0]
 
     expected, received, size = 0, 0, PAGE_SIZE
     before: list[Hashable] | None = None
@@ -127,22 +128,29 @@ def collect(
             total, pages = _one_pass(read, size, what, side_by_side)
         except _Unsettled as signal:
             expected, received, before = signal.expected, signal.received, None
-            if received < expected and totals.ignore_the_filter():
+            if received < expected and is_proven_useless():
                 return _read_twice(read, what, pause)
+            if signal.too_long:
+                raise _too_long(what, expected, received) from None
             continue
         unique: dict[Hashable, T] = {}
         for identity, entry in chain.from_iterable(pages):
             unique.setdefault(identity, entry)
         now = [_identities(page) for page in pages]
         if len(pages) == 1 and size == PAGE_SIZE:
-            if check_total and total and not _counts_beyond_a_page(read, pages[0], totals):
+            if check_total and total and not _is_whole(read, now[0], totals, exceeds_page):
                 return _read_twice(read, what, pause, at_least=len(unique))
             return list(unique.values())
         totals.counts = True
         in_order = [*chain.from_iterable(now)]
         if len(unique) == total or (in_order == before and len(in_order) == total and not _overlap(now)):
+            # It may count pages, and these be as many as the entries of some.
+            if not totals.end_is_known and _follows(read, total, unique):
+                totals.counts = False
+                return _read_twice(read, what, pause, at_least=len(unique))
+            totals.end_is_known = True
             return list(unique.values())
-        if len(unique) < total and totals.ignore_the_filter():
+        if len(unique) < total and is_proven_useless():
             return _read_twice(read, what, pause)
         # Repeats can be what the server really lists twice; or entries moved between two pages, and others
         # were missed. Then a pass over pages that end elsewhere does not give the very same.
@@ -151,18 +159,36 @@ def collect(
     raise _incomplete(f"{what} says it has {expected} entries but gave {received}", expected, received)
 
 
-def _counts_beyond_a_page(read: Fetch, entries: Sequence[Any], totals: Totals) -> bool:
+def _is_whole(
+    read: Fetch, page: Sequence[Hashable], totals: Totals, exceeds_page: Callable[[], bool]
+) -> bool:
     """Return whether nothing follows a page whose total is its length, which may be no more than that.
 
-    Of several entries, a page of one tells; of a single one, what follows it.
+    Of several entries, a page of one tells; of a single one, what follows it. That is asked again and again
+    while nothing has shown that totals count, since the next single entry may be the first of two.
     """
-    if totals.counts is None and len(entries) == 1:
-        totals.singles -= 1
-        return totals.singles < 0 or {*_identities(read(1, 1).items)} <= {*_identities(entries)}
+    if len(page) == 1:
+        with totals.lock:
+            if totals.counts is None and not totals.proof_was_sought:
+                totals.proof_was_sought = True
+                totals.counts = exceeds_page() or None
+        if totals.counts is None:
+            return not _follows(read, 1, page)
     if totals.counts is None:
-        page = read(0, 1)
-        totals.counts = page.total == len(entries) and len(page.items) == 1
+        first = read(0, 1)
+        totals.counts = first.total == len(page) and len(first.items) == 1
     return totals.counts
+
+
+def _follows(read: Fetch, start: int, known: Container[Hashable]) -> bool:
+    """Return whether an unknown entry stands at an offset; servers may refuse what lies beyond the end."""
+    try:
+        page = read(start, 1)
+    except FATAL_FOR_ALL:
+        raise
+    except CcaError:
+        return False
+    return any(identity not in known for identity in _identities(page.items))
 
 
 def _read_twice(read: Fetch, what: str, pause: Callable[[int], None], at_least: int = 0) -> list[Any]:
@@ -211,7 +237,7 @@ def _one_pass(read: Fetch, size: int, what: str, side_by_side: Map) -> tuple[int
     if step > total or (total and not step):
         raise _Unsettled(total, step)
     if total > MAX_ENTRIES or total > step * MAX_PAGES:
-        raise _too_long(what, total, step)
+        raise _Unsettled(total, step, too_long=True)
     found: dict[int, Sequence[Any]] = {0: first.items}
     gaps = [(step, total)] if step < total else []
     while gaps:
@@ -236,7 +262,8 @@ def _fill(
     found: dict[int, Sequence[Any]], page: Page, start: int, end: int, total: int
 ) -> Iterator[tuple[int, int]]:
     """Put a page at its offset, and yield what it left open of its stretch."""
-    if page.total != total or not page.items:
+    again = start == len(found[0]) and _identities(page.items) == _identities(found[0])
+    if page.total != total or not page.items or again:
         raise _Unsettled(max(page.total, total), sum(map(len, found.values())))
     found[start] = page.items
     if start + len(page.items) < end:

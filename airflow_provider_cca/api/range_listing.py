@@ -189,7 +189,9 @@ class RangeLister:
             return self._one_by_one(scope, young, found)
         # One file may be all that a page holds whose total is its own length.
         alone = len(files) == 1 and not self._is_known(scope)
-        if alone or (files and not self._can_part(scope, partitions, files)):
+        # By which date the server lists a file shows in its name: without one nothing proves createdOn right.
+        undated = sum(map(len, _by_distance(files).values())) < len(files)
+        if alone or undated or (files and not self._can_part(scope, partitions, files)):
             return self._one_by_one(scope, partitions)
         # Of what the server may have deleted, an empty listing is believed nowhere.
         empty = [one for one in partitions if one not in groups and not one.fading(now)]

@@ -16,6 +16,8 @@ from airflow_provider_cca.reports import check_listing, report_named
 
 _MD5 = r"[0-9a-f]{32}"
 
+_MOST = 10**18
+"""No count is as large: what is, would overflow where it is divided."""
 _INTEGER = r"(?a)\d{1,18}"
 
 
@@ -168,7 +170,9 @@ def _count(value: object) -> int | None:
         isinstance(value, float) and value.is_integer()
     ):
         value = int(value)
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+    if not isinstance(value, int) or isinstance(value, bool):
+        return None
+    return value if 0 <= value < _MOST else None
 
 
 def _digest(value: object) -> str | None:

@@ -83,7 +83,7 @@ class CcaListFilesOperator(CcaOperator):
         """Return the files; raise where it cannot be believed that there are none."""
         if self.by == "new":
             check_arguments(report=self.report, by=self.by, site=scope.site, partition=self.partition)
-            files = client.files(scope, by=self.by)
+            files = client.list_files(scope, by=self.by)
             if not files:
                 client.confirm_site(scope)
             return files
@@ -94,7 +94,7 @@ class CcaListFilesOperator(CcaOperator):
             if not any(groups) and asked.last.fading(datetime.now(UTC)):
                 asked.refuse_gone()
             return [file for group in groups for file in group]
-        files = client.files(scope, asked.first, asked.last, self.by)
+        files = client.list_files(scope, asked.first, asked.last, self.by)
         if not files:
             client.confirm_empty(scope, asked.last)
         return files

@@ -76,9 +76,10 @@ class Server:
         return self.answer(first, last, start, page)
 
     def item(self, number: int, created: datetime) -> Json:
+        name = f"CDR_{created - timedelta(days=1):%Y%m%d}_{number}.zip"
         return {
             "id": f"file-{number}", "createdOn": self.stamp(created), "downloadLink": "http://127.0.0.1/x",
-            "fileSize": 1, "fileName": f"{number}.zip", "checksum": f"{number:032x}", "downloadAttempts": 0,
+            "fileSize": 1, "fileName": name, "checksum": f"{number:032x}", "downloadAttempts": 0,
         }  # fmt: skip
 
     def listing_of_sites(self) -> Json:
@@ -215,7 +216,7 @@ def test_other_forms_of_stamps_part_a_range(serve, stamp) -> None:
 
 @pytest.mark.parametrize(
     ("busy", "requests"),
-    [((), 3), ((0,), 4), ((1,), 7), ((0, 1), 7), ((3,), 10), ((0, 3), 10), ((20,), 49), ((19,), 49)],
+    [((), 3), ((0,), 4), ((1,), 7), ((0, 1), 7), ((3,), 10), ((0, 3), 10), ((20,), 87), ((19,), 87)],
 )
 def test_dates_that_are_being_made_do_not_hold_back_the_others(serve, busy, requests) -> None:
     server = Server(daily(39))
@@ -298,6 +299,19 @@ def test_a_long_range_with_dates_without_files_costs_seven_requests_more(serve) 
     assert set(found.failures) == {days_ago(0)}
     assert sum(map(len, found.files.values())) == len(server.created)
     assert len(server.asked) == 1 + 2 + 7
+
+
+def test_files_without_a_date_in_their_names_are_listed_date_by_date(serve) -> None:
+    """One may have been recovered: the server lists it by a date that nothing of it shows."""
+    server = Server(daily(30, until=3))
+    late = server.created[-2]
+    server.listed_under = lambda moment: moment.date() - timedelta(days=7 * (moment == late))
+    real = server.item
+    server.item = lambda n, moment: {**real(n, moment), "fileName": f"{n}.zip"}  # type: ignore[method-assign]
+    found = serve(server).list_range(Window(ZIPS, days_ago(30), days_ago(3)))
+    number = server.created.index(late)
+    under = Partition(late.date() - timedelta(days=7))
+    assert f"file-{number}" in {file.id for file in found.files[under]}
 
 
 def test_one_scope_with_usual_names_does_not_vouch_for_another_with_recovered_files(serve) -> None:

@@ -258,6 +258,8 @@ def test_what_nobody_needs_does_not_fail_a_listing(changes):
         ("downloadLink", ["https://x"], "downloadLink"),
         ("fileSize", None, "fileSize"),
         ("fileSize", -1, "fileSize"),
+        ("fileSize", 10**400, "fileSize"),
+        ("fileSize", 1e300, "fileSize"),
         ("fileSize", 1.5, "fileSize"),
         ("fileSize", True, "fileSize"),
         ("fileSize", "1e3", "fileSize"),

@@ -63,7 +63,7 @@ LISTINGS = [
     ("3.5.1", SITES, 401, "Unauthorized", FAIL, "check that the machine account may read it", 2),
     ("3.5.1", SITES, 406, "Invalid parameter. Please check the parameter.", FAIL, "parameter invalid", 5),
     ("3.5.2", NEW, 401, "Unauthorized", FAIL, "check that the machine account may read it", 2),
-    ("3.5.2", NEW, 406, "Invalid parameter. Please check the parameter.", FAIL, "parameter invalid", 1),
+    ("3.5.2", NEW, 406, "Invalid parameter. Please check the parameter.", FAIL, "parameter invalid", 7),
     (
         "3.5.2",
         NEW,
@@ -74,7 +74,7 @@ LISTINGS = [
         1,
     ),
     ("3.5.3", MEETING_END, 401, "Unauthorized", FAIL, "check that the machine account may read it", 2),
-    ("3.5.3", MEETING_END, 406, "Invalid parameter.", FAIL, "parameter invalid", 1),
+    ("3.5.3", MEETING_END, 406, "Invalid parameter.", FAIL, "parameter invalid", 7),
     ("3.5.4", CREATION, 401, "Unauthorized", FAIL, "check that the machine account may read it", 2),
     ("3.5.4", CREATION, 406, "Invalid parameter.", FAIL, "parameter invalid", 7),
     ("3.5.5", COMPRESSED, 401, "Unauthorized", FAIL, "check that the machine account may read it", 2),
