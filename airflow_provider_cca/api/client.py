@@ -140,7 +140,7 @@ class CcaClient:
             lambda entry: RemoteFile.from_api(entry, scope, alone),
             self._totals_of(scope, by),
             ignores_filter=partial(self._total_ignores_filter, scope, by),
-            exceeds_page=partial(self._total_exceeds_page, scope, by),
+            exceeds_page=partial(self._total_exceeds_page, scope, last or first, by),
             check_total=check_total,
         )
         if files:
@@ -320,11 +320,15 @@ class CcaClient:
         """Return what is known of the totals of a report."""
         return self._totals.setdefault((scope.report.name, by), Totals())
 
-    def _total_exceeds_page(self, scope: Scope, by: str) -> bool:
+    def _total_exceeds_page(self, scope: Scope, last: Partition | None, by: str) -> bool:
         """Return whether a page of one entry tells a larger total: it is not the length of the page then."""
-        known = _control_partitions(scope)
+        first = last
+        if last:
+            grain, around = scope.report.grain, timedelta(days=CONTROL_DAYS[scope.report.grain])
+            first = Partition.of(last.first - around, grain)
+            last = max(last, min(Partition.of(last.first + around, grain), _control_partitions(scope)[-1]))
         try:
-            page = self._page(self._listing(scope, known[0], known[-1], by), 0, 1)
+            page = self._page(self._listing(scope, first, last, by), 0, 1)
         except FATAL_FOR_ALL:
             raise
         except CcaError:

@@ -289,7 +289,7 @@ def test_a_batch_of_sites_is_named_for_its_first_and_its_last(sites: list[str], 
     assert made == name if name else len(made) <= 250
 
 
-@pytest.mark.cca_simulator(sites=500, days=3, recovered=False)
+@pytest.mark.cca_simulator(sites=500, days=6, recovered=False)
 def test_a_day_of_all_sites_costs_two_requests_a_batch_besides(
     sim: Simulator, run: Any, day: str, tmp_path: Path
 ) -> None:
