@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from airflow_provider_cca.core.partition import Partition, Scope
+from airflow_provider_cca.core.partition import Partition, Place, Scope
 from airflow_provider_cca.core.printable import printable
 from airflow_provider_cca.core.timestamps import iso, parse_stamp
 from airflow_provider_cca.errors import InvalidArgument, MalformedListing
@@ -138,9 +138,9 @@ class RemoteFile:
             ) from error
 
 
-def by_partition(files: Iterable[RemoteFile]) -> dict[tuple[Scope, Partition], list[RemoteFile]]:
+def by_partition(files: Iterable[RemoteFile]) -> dict[Place, list[RemoteFile]]:
     """Return files by what they are of and the partition that they were listed under."""
-    groups: dict[tuple[Scope, Partition], list[RemoteFile]] = {}
+    groups: dict[Place, list[RemoteFile]] = {}
     for file in files:
         groups.setdefault((file.scope, file.partition), []).append(file)
     return groups

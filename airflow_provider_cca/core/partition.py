@@ -106,6 +106,9 @@ class Scope:
         return printable(" ".join(filter(None, (self.report.name, self.site or self.level))))
 
 
+Place = tuple[Scope, Partition]
+
+
 def newest_partitions(grain: Grain, count: int) -> list[Partition]:
     """The last partitions up to the one of today in UTC, oldest first."""
     found = [Partition.of(datetime.now(UTC), grain)]

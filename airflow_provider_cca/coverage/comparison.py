@@ -9,10 +9,9 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from airflow_provider_cca.core.files import RemoteFile
-from airflow_provider_cca.core.partition import Partition, Scope
+from airflow_provider_cca.core.partition import Partition, Place, Scope
 from airflow_provider_cca.coverage.state import RETENTION, Coverage, State, state_of
 from airflow_provider_cca.errors import CcaError
-from airflow_provider_cca.landing.layout import folder_of
 from airflow_provider_cca.landing.manifest import LandedFile, Manifest
 
 
@@ -65,8 +64,8 @@ class Comparison:
     refused: frozenset[RemoteFile] = frozenset()
 
     @property
-    def folder(self) -> str:
-        return folder_of(self.scope, self.partition)
+    def place(self) -> Place:
+        return self.scope, self.partition
 
     def coverage(self, before: Coverage | None = None) -> Coverage:
         """How far the partition has landed.

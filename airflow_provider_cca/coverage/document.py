@@ -16,9 +16,10 @@ from datetime import UTC, date, datetime
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from airflow_provider_cca.core.partition import Partition, Scope
+from airflow_provider_cca.core.partition import Partition, Place, Scope
 from airflow_provider_cca.core.timestamps import iso
 from airflow_provider_cca.coverage.state import (
+    FACTS,
     RETENTION,
     Coverage,
     FileFacts,
@@ -37,8 +38,6 @@ MOST_GAPS = 10_000
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-Place = tuple[Scope, Partition]
-_FACTS = ("files", "landed", "lost", "bytes", "landed_bytes")
 
 
 class NewerVersion(ValueError):
@@ -113,28 +112,27 @@ class Snapshot:
         }
         return Snapshot({**self.rows, calendar: Row({**row.cells, **cells}, row.sites)}, self.gaps)
 
-    def as_dict(self, now: datetime, destination: str) -> dict[str, Any]:
-        """As JSON values.
+    def to_json(self, now: datetime, destination: str) -> bytes:
+        """Return the document.
 
         :param destination: Its user part, which may name a connection, is left out.
         """
         today = now.astimezone(UTC).date()
         gaps = self._ordered_gaps()
-        return {
+        scopes = sorted(self.rows, key=lambda scope: (scope.report.name, scope.level or ""))
+        data = {
             "version": VERSION,
             "written_at": iso(now),
             "today": str(today),
             "retention_days": RETENTION_DAYS,
             "destination": without_user(destination),
-            "rows": [_row_dict(scope, self.rows[scope], today) for scope in sorted(self.rows, key=_order)],
+            "rows": [_row_dict(scope, self.rows[scope], today) for scope in scopes],
             # A later run knows of what was lost from here alone.
             "gaps": [gap_dict(gap, today) for n, gap in enumerate(gaps) if n < MOST_GAPS or gap.lost],
             "gaps_total": len(gaps),
             "counts": self._counts(),
         }
-
-    def to_json(self, now: datetime, destination: str) -> bytes:
-        return json.dumps(self.as_dict(now, destination), separators=(",", ":")).encode()
+        return json.dumps(data, separators=(",", ":")).encode()
 
     @classmethod
     def from_json(cls, body: bytes) -> Snapshot:
@@ -248,10 +246,6 @@ def _with_gaps(cell: Coverage, gaps: Sequence[Coverage], found: State) -> Covera
     )
 
 
-def _order(scope: Scope) -> tuple[str, str]:
-    return scope.report.name, scope.level or ""
-
-
 def _row_dict(scope: Scope, row: Row, today: date) -> dict[str, Any]:
     return {
         "report": scope.report.name,
@@ -273,7 +267,7 @@ def _facts(one: Coverage, today: date) -> dict[str, Any]:
     return {
         "partition": str(one.partition),
         "state": str(one.state),
-        **{name: getattr(one, name) for name in _FACTS},
+        **{name: getattr(one, name) for name in FACTS},
         "expires_on": str(one.expires_on) if one.expires_on else None,
         "days_left": one.days_left(today),
     }
@@ -309,7 +303,7 @@ def _parsed(scope: Scope, data: Mapping[str, Any]) -> Coverage:
         scope,
         Partition.parse(data["partition"], scope.report.grain),
         State(data["state"]),
-        **{name: int(data[name]) for name in _FACTS},
+        **{name: int(data[name]) for name in FACTS},
         expires_on=date.fromisoformat(expires_on) if expires_on else None,
         missing_files=_files(data, "missing_files"),
         lost_files=_files(data, "lost_files"),

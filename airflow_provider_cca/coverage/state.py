@@ -18,6 +18,9 @@ from airflow_provider_cca.reports import RETENTION_DAYS
 FileFacts = tuple[str, int]
 """Id and bytes of a file."""
 
+FACTS = ("files", "landed", "lost", "bytes", "landed_bytes")
+"""The fields of a Coverage that are sums."""
+
 RETENTION = timedelta(days=RETENTION_DAYS)
 
 
@@ -86,22 +89,20 @@ class Coverage:
         """What an earlier look says today: what had not landed by its last day is lost."""
         if not self.missing or self.expires_on is None or self.expires_on >= today:
             return self
-        lost = replace(
+        lost = self.lost + self.missing
+        return replace(
             self,
-            lost=self.lost + self.missing,
+            state=state_of(self.files, self.landed, lost),
+            lost=lost,
             missing_files=(),
             lost_files=(*self.lost_files, *self.missing_files),
         )
-        return replace(lost, state=state_of(lost.files, lost.landed, lost.lost))
 
 
 def summed(scope: Scope, coverages: Sequence[Coverage]) -> Coverage:
     """One partition of several sites in one figure; its state is the worst of theirs."""
     states = {one.state for one in coverages}
-    sums = {
-        name: sum(getattr(one, name) for one in coverages)
-        for name in ("files", "landed", "lost", "bytes", "landed_bytes")
-    }
+    sums = {name: sum(getattr(one, name) for one in coverages) for name in FACTS}
     missing = [one.expires_on for one in coverages if one.expires_on and one.missing]
     dates = missing or [one.expires_on for one in coverages if one.expires_on]
     return Coverage(

@@ -31,7 +31,8 @@ from airflow_provider_cca.landing.layout import folder_of
 from airflow_provider_cca.landing.manifest import MANIFEST_NAME, LandedFile
 from airflow_provider_cca.landing.manifest_store import Folder, ManifestStore
 from airflow_provider_cca.reports import REPORTS
-from airflow_provider_cca.store.object_store import READ_BYTES, Store, is_absent
+from airflow_provider_cca.store.object_store import READ_BYTES, Store
+from airflow_provider_cca.store.refusals import is_absent
 
 log = logging.getLogger(__name__)
 

@@ -60,13 +60,7 @@ _LENGTHS_AT = 26  # of name and extra
 
 @dataclass(frozen=True)
 class Limits:
-    """How much a zip may hold; the defaults are the constants of this module.
-
-    :param members: Members of one zip.
-    :param member_bytes: Bytes of one member, unpacked.
-    :param total_bytes: Bytes of all members of one zip, unpacked.
-    :param ratio: Bytes of a member for each byte that it takes in the zip.
-    """
+    """How much a zip may hold; the constants of this module, which are the defaults, say of what."""
 
     members: int = MAX_MEMBERS
     member_bytes: int = MAX_MEMBER_BYTES

@@ -15,10 +15,13 @@ from threading import Lock
 from typing import Any, Protocol
 
 from airflow_provider_cca.core.checksum import md5_and_size
+from airflow_provider_cca.core.partition import Place
 from airflow_provider_cca.core.timestamps import now_iso
 from airflow_provider_cca.errors import AlreadyExists, StoreError
+from airflow_provider_cca.landing.landed import Landed
 from airflow_provider_cca.landing.layout import folded, is_key, marked_keys, plain_names, safe_name
 from airflow_provider_cca.landing.manifest import (
+    MANIFEST_NAME,
     SUPERSEDED_FOLDER,
     LandedFile,
     Manifest,
@@ -136,6 +139,11 @@ class Transaction:
                 return manifest
             jobs = self.begin(self.manifests.read(self.path))
 
+    def landed(self, place: Place, manifest: Manifest) -> Landed:
+        """Return what it has done, once it is committed."""
+        key, files = f"{self.path}/{MANIFEST_NAME}", len(manifest.files)
+        return Landed(*place, key, files, manifest.total_bytes, self.fetched, self.written)
+
     def begin(self, folder: Folder, listed: Sequence[Wanted] | None = None) -> list[Job]:
         """Plan an attempt; returns what has to be placed before `commit`.
 
@@ -198,12 +206,9 @@ class Transaction:
 
     def _claim(self, wanted: Wanted, key: str) -> bool:
         """Whether the key is free for this content, or has it: then no other content gets it."""
-        place = folded(key)
+        place, content = folded(key), (key, wanted.mark)
         with self._lock:
-            return place not in self._spent and self._bound.setdefault(place, (key, wanted.mark)) == (
-                key,
-                wanted.mark,
-            )
+            return place not in self._spent and self._bound.setdefault(place, content) == content
 
     def place(self, job: Job) -> bool:
         """Give the files of a job their object: adopt what is there, or fetch it; returns whether it did."""

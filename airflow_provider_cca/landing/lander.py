@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from airflow_provider_cca.core.checksum import verified
 from airflow_provider_cca.core.failures import first_of, partly_landed
 from airflow_provider_cca.core.files import RemoteFile
-from airflow_provider_cca.core.partition import Partition, Scope
+from airflow_provider_cca.core.partition import Partition, Place, Scope
 from airflow_provider_cca.core.timestamps import iso
 from airflow_provider_cca.errors import (
     CcaError,
@@ -36,7 +36,6 @@ from airflow_provider_cca.store.object_meta import ObjectMeta
 
 log = logging.getLogger(__name__)
 
-Place = tuple[Scope, Partition]
 Fetch = Callable[[RemoteFile], Generator[bytes]]
 ListAgain = Callable[[Scope, Partition], Sequence[RemoteFile]]
 
@@ -207,7 +206,7 @@ class Lander:
         work = [_Partition(place, folder_of(*place), len(files)) for place, files in partitions.items()]
         with _pool(self.workers) as pool:
             begin = partial(self._begin, partitions, list_again, folders)
-            jobs = _Jobs(one for one in [*pool.map(begin, work)] if one.transaction and not one.landed)
+            jobs = _Jobs([*pool.map(begin, work)])
             try:
                 for worker in as_completed([pool.submit(self._work, jobs) for _ in range(self.workers)]):
                     worker.result()
@@ -232,7 +231,7 @@ class Lander:
         scope, partition = one.place
         source = ServerFiles(one.place, partitions[one.place], list_again, self.fetch, self.progress)
         described = {scope.report.partition_key: str(partition), "site": scope.site, "level": scope.level}
-        one.transaction = Transaction(
+        transaction = Transaction(
             self.manifests,
             one.path,
             {name: value for name, value in described.items() if value},
@@ -240,13 +239,12 @@ class Lander:
             self.written_by,
         )
         with self._kept(one.path, MANIFEST_NAME, one.failures, self._unseen):
-            one.jobs = one.transaction.begin(folder, source.listed())
-            one.left = len(one.jobs)
-            self.progress.expect(len(one.jobs), sum(job.file.size or 0 for job in one.jobs))
-            if not one.jobs:
-                self._finish(one, one.transaction)
-            return one
-        one.transaction = None
+            jobs = transaction.begin(folder, source.listed())
+            self.progress.expect(len(jobs), sum(job.file.size or 0 for job in jobs))
+            if jobs:
+                one.transaction, one.jobs, one.left = transaction, jobs, len(jobs)
+            else:
+                self._finish(one, transaction)
         return one
 
     def _work(self, jobs: _Jobs) -> None:
@@ -280,15 +278,7 @@ class Lander:
             raise
 
     def _finish(self, one: _Partition, transaction: Transaction) -> None:
-        manifest = transaction.commit() or transaction.run()
-        one.landed = Landed(
-            *one.place,
-            f"{one.path}/{MANIFEST_NAME}",
-            len(manifest.files),
-            manifest.total_bytes,
-            transaction.fetched,
-            transaction.written,
-        )
+        one.landed = transaction.landed(one.place, transaction.commit() or transaction.run())
         # Else the plans of a year of many sites would be held to the end.
         one.transaction, one.jobs = None, []
         with self._lock:
@@ -324,7 +314,7 @@ class Lander:
 class _Jobs:
     """The jobs of all partitions, given out to one worker at a time."""
 
-    def __init__(self, partitions: Iterator[_Partition]) -> None:
+    def __init__(self, partitions: Sequence[_Partition]) -> None:
         self._lock = Lock()
         self._given_out = ((one, job) for one in partitions for job in one.jobs)
 

@@ -113,11 +113,7 @@ class Manifest:
 
 def _lines(entries: Iterable[Any]) -> str:
     """One line a file, for people; json's own indentation would take ten times as long."""
-    names: tuple[str, ...] | None = None
-    lines = []
-    for entry in entries:
-        names = names or tuple(entry.__dataclass_fields__)
-        lines.append(json.dumps({name: getattr(entry, name) for name in names}))
+    lines = [json.dumps({name: getattr(entry, name) for name in entry.__slots__}) for entry in entries]
     return "[\n" + ",\n".join(lines) + "\n]" if lines else "[]"
 
 

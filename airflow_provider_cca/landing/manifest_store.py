@@ -66,9 +66,9 @@ class ManifestStore:
 
         :param objects: What lies in it, when that has just been listed.
         """
-        found = (
-            self.retry.call(lambda: self.store.get(f"{path}/{MANIFEST_NAME}")) if self._has(objects) else None
-        )
+        found = None
+        if objects is None or MANIFEST_NAME in objects:
+            found = self.retry.call(lambda: self.store.get(f"{path}/{MANIFEST_NAME}"))
         if objects is None:
             # After the manifest: an object that it names is never listed as missing because it came later.
             objects = self.retry.call(lambda: self.store.list(path))
@@ -81,10 +81,6 @@ class ManifestStore:
             log.warning("%s/%s is damaged and counts as none: %s", path, MANIFEST_NAME, error)
         spent = self.retry.call(lambda: self.store.list(f"{path}/{SUPERSEDED_FOLDER}"))
         return Folder(path, None, meta, objects, spent)
-
-    @staticmethod
-    def _has(objects: Mapping[str, ObjectMeta] | None) -> bool:
-        return objects is None or MANIFEST_NAME in objects
 
     def is_intact(self, folder: Folder, entry: LandedFile, *, doubted: bool = False) -> bool:
         """Whether the object of an entry is there with the entry's content, as far as `verify` looks.
@@ -123,12 +119,8 @@ class ManifestStore:
 def _manifest_of(path: str, body: bytes) -> Manifest:
     """Raises ValueError as `Manifest.from_json`, and when it was copied from another folder."""
     manifest = Manifest.from_json(body)
-    if not _belongs(manifest, path):
-        raise ValueError(f"it is of {manifest.report} {dict(manifest.partition)}")
-    return manifest
-
-
-def _belongs(manifest: Manifest, path: str) -> bool:
     report, *parts = path.split("/")
     described = {f"{name}={safe_name(value)}" for name, value in manifest.partition.items()}
-    return (report, {*parts}) == (manifest.report, described)
+    if (report, {*parts}) != (manifest.report, described):
+        raise ValueError(f"it is of {manifest.report} {dict(manifest.partition)}")
+    return manifest

@@ -14,7 +14,7 @@ from airflow_provider_cca.core.timestamps import now_iso
 from airflow_provider_cca.landing.commit import Transaction, Wanted
 from airflow_provider_cca.landing.landed import Landed
 from airflow_provider_cca.landing.layout import folder_of, snapshot_name
-from airflow_provider_cca.landing.manifest import MANIFEST_NAME, LandedFile
+from airflow_provider_cca.landing.manifest import LandedFile
 from airflow_provider_cca.landing.manifest_store import Folder, ManifestStore
 from airflow_provider_cca.store.object_store import READ_BYTES
 
@@ -74,8 +74,4 @@ def land_snapshot(
     with SpooledTemporaryFile(SPOOLED_BYTES, prefix="cca-") as held:
         source = Snapshot(name, fetch, manifests.retry, held)
         transaction = Transaction(manifests, path, {scope.report.partition_key: str(day)}, source, written_by)
-        manifest = transaction.run()
-    return Landed(
-        *(scope, day, f"{path}/{MANIFEST_NAME}", len(manifest.files), manifest.total_bytes),
-        *(transaction.fetched, transaction.written),
-    )
+        return transaction.landed((scope, day), transaction.run())

@@ -28,9 +28,10 @@ if TYPE_CHECKING:
 
     from airflow_provider_cca.api.client import CcaClient
     from airflow_provider_cca.core.files import RemoteFile
+    from airflow_provider_cca.core.partition import Place
     from airflow_provider_cca.events.outbox import Unannounced
     from airflow_provider_cca.landing.landed import Landed
-    from airflow_provider_cca.landing.lander import Lander, ListAgain, Place
+    from airflow_provider_cca.landing.lander import Lander, ListAgain
     from airflow_provider_cca.landing.manifest_store import Folder, Verify
     from airflow_provider_cca.landing.progress import Amount
     from airflow_provider_cca.store.object_store import Store

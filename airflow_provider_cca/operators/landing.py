@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import Context
 
 from airflow_provider_cca.core.failures import partly_landed
-from airflow_provider_cca.core.partition import Partition, Scope
+from airflow_provider_cca.core.partition import Place, Scope
 from airflow_provider_cca.errors import CcaError, InvalidArgument, PartlyLanded
 from airflow_provider_cca.integration.arguments import check_arguments, is_open, listed, site_names
 from airflow_provider_cca.integration.requested_range import partitions_of_run
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-Place = tuple[Scope, Partition]
 Failures = Mapping[Place, CcaError]
 
 

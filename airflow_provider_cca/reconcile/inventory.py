@@ -46,10 +46,8 @@ class Inventory:
         """
         try:
             folder = self.folder(path, again=again)
-            if folder.manifest is None:
-                return Held(folder=folder)
             doubted = path in self.doubted and not again
-            entries = folder.manifest.files
+            entries = folder.manifest.files if folder.manifest else ()
             intact = {e.key for e in entries if self.manifests.is_intact(folder, e, doubted=doubted)}
             damaged = frozenset(entry.key for entry in entries) - intact
             return Held(folder.manifest, frozenset(intact), folder=replace(folder, damaged=damaged))

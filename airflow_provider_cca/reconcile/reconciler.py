@@ -15,11 +15,10 @@ from datetime import UTC, datetime
 from functools import partial
 from threading import Event
 
-from airflow_provider_cca.core.files import RemoteFile
 from airflow_provider_cca.core.listings import Listed, ListRanges, Window
-from airflow_provider_cca.core.partition import Partition, Scope
+from airflow_provider_cca.core.partition import Partition, Place, Scope
 from airflow_provider_cca.coverage.comparison import Comparison, Held
-from airflow_provider_cca.coverage.document import Place, Snapshot, calendar_of
+from airflow_provider_cca.coverage.document import Snapshot, calendar_of
 from airflow_provider_cca.coverage.state import Coverage, State
 from airflow_provider_cca.errors import (
     AttemptsExhausted,
@@ -112,16 +111,15 @@ class Reconciler:
         :param list_again: Lists one partition, after a conflict with another task.
         """
         wanted = [one for one in self._open.values() if one.needs_landing()]
-        wanted.sort(key=lambda one: self._urgency(one.scope, one.partition))
+        wanted.sort(key=self._urgency)
         if not wanted:
             return
         refused: Set[str] = frozenset()
         try:
-            places = [(one.scope, one.partition) for one in wanted]
             self.lander.land(
-                {place: one.to_land for place, one in zip(places, wanted, strict=True)},
+                {one.place: one.to_land for one in wanted},
                 list_again,
-                {place: one.held.folder for place, one in zip(places, wanted, strict=True)},
+                {one.place: one.held.folder for one in wanted},
             )
         except Closed:
             raise
@@ -133,11 +131,6 @@ class Reconciler:
         finally:
             if not self.retry.closed.is_set():
                 self._compare_again(wanted, refused)
-
-    @property
-    def downloaded(self) -> int:
-        """Files that had to be fetched and have landed."""
-        return sum(one.downloaded for one in self.lander.landed)
 
     def came_back(self) -> list[Coverage]:
         """Gaps outside of this run's windows that the store has no more.
@@ -181,14 +174,10 @@ class Reconciler:
 
     def _keep_failures(self, scope: Scope, found: Listed) -> None:
         """Keep what failed for the end; that files of a young date may still come is no failure."""
-        if found.error and not isinstance(found.error, NotYetListed):
-            self.failures[str(scope)] = found.error
-            return
-        self.failures |= {
-            f"{scope} {partition}": error
-            for partition, error in found.failures.items()
-            if not isinstance(error, NotYetListed)
-        }
+        failed = {f"{scope} {partition}": error for partition, error in found.failures.items()}
+        if found.error:
+            failed = {str(scope): found.error}
+        self.failures |= {what: e for what, e in failed.items() if not isinstance(e, NotYetListed)}
 
     def _compare(self, window: Window, found: Listed) -> None:
         for partition, held in zip(window.partitions, self._held.pop(window.scope), strict=True):
@@ -197,12 +186,12 @@ class Reconciler:
                 self.failures[f"{window.scope} {partition} in the store"] = held.error
                 listed = None
             before = self.before.gaps.get((window.scope, partition))
-            tried_in_vain = before and before.lost
-            refused = _downloaded_too_often(listed or ()) if tried_in_vain else frozenset()
+            too_often = [f for f in listed or () if f.download_attempts >= MAX_DOWNLOAD_ATTEMPTS]
+            refused = frozenset(too_often if before and before.lost else ())
             self._classify(Comparison(window.scope, partition, listed, held, self.now, refused))
 
     def _classify(self, one: Comparison) -> None:
-        place = one.scope, one.partition
+        place = one.place
         # After a landing, what it has forgotten is still known from the look before it.
         found = one.coverage(self.coverages.get(place) or self.before.gaps.get(place))
         if found.state is State.UNKNOWN and one.listed is not None and one.partition.fading(self.now):
@@ -221,34 +210,26 @@ class Reconciler:
         # A date of several sites does not say what of it was this one's.
         if row is None or known is None or not known.landed or (row.sites or 1) > 1:
             return None
-        if self.inventory.folder(one.folder).objects:
+        if self.inventory.folder(folder_of(*one.place)).objects:
             return found  # objects without a manifest: nobody knows whether they are whole
         return replace(known, scope=one.scope, state=State.LOST, landed=0, landed_bytes=0, lost=known.files)
 
-    def _urgency(self, scope: Scope, partition: Partition) -> tuple[bool, str, Partition, str]:
+    def _urgency(self, one: Comparison) -> tuple[bool, str, Partition, str]:
         """What has no files can wait; else by the day on which it vanishes."""
-        found = self.coverages[scope, partition]
-        return not found.missing, str(found.expires_on), partition, str(scope)
+        found = self.coverages[one.place]
+        return not found.missing, str(found.expires_on), one.partition, str(one.scope)
 
     def _compare_again(self, wanted: Sequence[Comparison], refused: Set[str]) -> None:
-        folders = [one.folder for one in wanted]
+        folders = [folder_of(*one.place) for one in wanted]
         with ThreadPoolExecutor(self.workers) as pool:
             held_now = pool.map(partial(self.inventory.held, again=True), folders)
             for one, held in zip(wanted, held_now, strict=True):
                 if held.error:
-                    self._lose_sight(one, held.error)
+                    # What the look before the landing has found stays, but is not known to be so any more.
+                    self.failures[f"{one.scope} {one.partition} in the store"] = held.error
+                    self.coverages[one.place] = replace(self.coverages[one.place], state=State.UNKNOWN)
                 else:
                     self._classify(one.with_refused(refused, held))
-
-    def _lose_sight(self, one: Comparison, error: CcaError) -> None:
-        """What the look before the landing has found stays, but is not known to be so any more."""
-        place = one.scope, one.partition
-        self.failures[f"{one.scope} {one.partition} in the store"] = error
-        self.coverages[place] = replace(self.coverages[place], state=State.UNKNOWN)
-
-
-def _downloaded_too_often(files: Iterable[RemoteFile]) -> frozenset[RemoteFile]:
-    return frozenset(file for file in files if file.download_attempts >= MAX_DOWNLOAD_ATTEMPTS)
 
 
 def counts(done: Reconciler) -> dict[str, int]:
@@ -264,5 +245,5 @@ def counts(done: Reconciler) -> dict[str, int]:
         "unknown": states[State.UNKNOWN],
         "files": sum(one.landed for one in found),
         "bytes": sum(one.landed_bytes for one in found),
-        "downloaded": done.downloaded,
+        "downloaded": sum(one.downloaded for one in done.lander.landed),
     }

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import secrets
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import Any
 
 from fsspec import AbstractFileSystem
@@ -20,7 +20,6 @@ from airflow_provider_cca.store.object_store import (
     READ_BYTES,
     TEMPORARY_SUFFIX,
     Store,
-    Target,
     folder_of,
     is_temporary,
 )
@@ -51,24 +50,20 @@ class FsspecStore(Store):
 
     def list_below(self, folder: str) -> dict[str, dict[str, ObjectMeta]]:
         found: dict[str, dict[str, ObjectMeta]] = {}
-        with self.translated("list", folder):
-            self.fs.invalidate_cache()
-            try:
-                entries = self.fs.find(self._folder(folder), detail=True, refresh=True)
-            except FileNotFoundError:
-                return {}
         start = len(self.fs._strip_protocol(self.root).rstrip("/")) + 1
-        for path, entry in entries.items():
-            inside, _, name = path[start:].rpartition("/")
+        for entry in self._entries(folder, below=True):
+            inside, _, name = entry["name"][start:].rpartition("/")
             if entry["type"] == "file" and not is_temporary(name):
                 found.setdefault(inside, {})[name] = from_listing(entry)
         return found
 
-    def _entries(self, folder: str) -> Iterable[dict[str, Any]]:
-        """What is directly in a folder, as it is now: some filesystems answer from earlier listings."""
+    def _entries(self, folder: str, *, below: bool = False) -> Iterable[dict[str, Any]]:
+        """What is in a folder, or below it, as it is now: some filesystems answer from earlier listings."""
         with self.translated("list", folder):
             self.fs.invalidate_cache()
             try:
+                if below:
+                    return [*self.fs.find(self._folder(folder), detail=True, refresh=True).values()]
                 return [*self.fs.ls(self._folder(folder), detail=True, refresh=True)]
             except FileNotFoundError:
                 return []
@@ -93,14 +88,8 @@ class FsspecStore(Store):
             while chunk := source.read(READ_BYTES):
                 yield chunk
 
-    @contextmanager
-    def writing(self, key: str, size: int, *, create: bool = False) -> Iterator[Target]:
-        with self.translated("write", key):
-            target = _Temporary(self, key, create)
-        try:
-            yield target
-        finally:
-            target.discard()
+    def _target(self, key: str, size: int, create: bool) -> _Temporary:
+        return _Temporary(self, key, create)
 
     def rename(self, temporary: str, key: str) -> None:
         """Give a complete file the name of its key, in the place of what has it."""
@@ -183,7 +172,6 @@ class _Temporary:
             self._held.clear()
 
     def discard(self) -> None:
-        """Forget what was not published. Never raises: something else may have gone wrong already."""
         if self._there:
             with suppress(Exception):
                 self._file.close()

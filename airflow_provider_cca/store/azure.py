@@ -11,8 +11,8 @@ from functools import partial
 from typing import Any, TypeVar
 
 from airflow_provider_cca.store.bucket import BucketStore, Parts
-from airflow_provider_cca.store.object_meta import ObjectMeta
-from airflow_provider_cca.store.object_store import PART_BYTES, READ_BYTES
+from airflow_provider_cca.store.object_meta import ObjectMeta, md5_of_base64
+from airflow_provider_cca.store.object_store import PART_BYTES
 
 T = TypeVar("T")
 
@@ -63,26 +63,16 @@ class AzureStore(BucketStore):
     def _head(self, key: str) -> ObjectMeta:
         return _meta(self.sync(lambda: self.blob(key).get_blob_properties(**_ONCE)))
 
-    def _read(self, key: str) -> tuple[bytes, ObjectMeta]:
+    def _open(self, key: str) -> tuple[ObjectMeta, Iterator[bytes]]:
         meta = self._head(key)
-        self._checked_size(key, meta.size)
-        return b"".join(self._ranges(key, meta)), meta
 
-    def chunks(self, key: str) -> Iterator[bytes]:
-        with self.translated("read", key):
-            for part in self._ranges(key, self._head(key)):
-                for start in range(0, len(part), READ_BYTES):
-                    yield part[start : start + READ_BYTES]
-
-    def _ranges(self, key: str, meta: ObjectMeta) -> Iterator[bytes]:
         async def part(start: int) -> bytes:
             answer = await self.blob(key).download_blob(
                 offset=start, length=min(PART_BYTES, meta.size - start), **_if_is(meta), **_ONCE
             )
             return bytes(await answer.readall())
 
-        for start in range(0, meta.size, PART_BYTES):
-            yield self.sync(partial(part, start))
+        return meta, (self.sync(partial(part, start)) for start in range(0, meta.size, PART_BYTES))
 
     def _put(
         self, key: str, content: bytes, *, create: bool = False, before: ObjectMeta | None = None
@@ -168,8 +158,7 @@ def _is_object(one: Any) -> bool:
 
 def _meta(one: Any) -> ObjectMeta:
     modified = one.last_modified.timestamp() if one.last_modified else 0.0
-    digest = bytes(one.content_settings.content_md5 or b"")
-    md5 = digest.hex() if len(digest) == 16 else None
+    md5 = md5_of_base64(one.content_settings.content_md5)
     return ObjectMeta(one.size, modified, md5, str(one.etag or "").strip('"'))
 
 

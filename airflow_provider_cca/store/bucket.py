@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import partial
 from typing import Protocol
 
 from airflow_provider_cca.errors import Changed
 from airflow_provider_cca.store.object_meta import ObjectMeta
-from airflow_provider_cca.store.object_store import PART_BYTES, Capabilities, Store, Target
+from airflow_provider_cca.store.object_store import PART_BYTES, READ_BYTES, Capabilities, Store, Target
 from airflow_provider_cca.store.refusals import codes_of, is_absent, is_condition_failed
 
 MAX_PARTS = 9_000
@@ -68,6 +68,10 @@ class BucketStore(Store):
         """Name in the bucket and meta of the objects whose name begins so."""
 
     @abstractmethod
+    def _open(self, key: str) -> tuple[ObjectMeta, Iterator[bytes]]:
+        """What is known of an object, and its content in parts of at most PART_BYTES."""
+
+    @abstractmethod
     def _put(
         self, key: str, content: bytes, *, create: bool = False, before: ObjectMeta | None = None
     ) -> ObjectMeta:
@@ -101,13 +105,19 @@ class BucketStore(Store):
                     found.setdefault(inside, {})[name] = meta
         return found
 
-    @contextmanager
-    def writing(self, key: str, size: int, *, create: bool = False) -> Iterator[Target]:
-        upload = _Upload(self, key, size, create)
-        try:
-            yield upload
-        finally:
-            upload.discard()
+    def _read(self, key: str) -> tuple[bytes, ObjectMeta]:
+        meta, parts = self._open(key)
+        self._checked_size(key, meta.size)
+        return b"".join(parts), meta
+
+    def chunks(self, key: str) -> Iterator[bytes]:
+        with self.translated("read", key):
+            for part in self._open(key)[1]:
+                for start in range(0, len(part), READ_BYTES):
+                    yield part[start : start + READ_BYTES]
+
+    def _target(self, key: str, size: int, create: bool) -> Target:
+        return _Upload(self, key, size, create)
 
     def put_if_unchanged(self, key: str, content: bytes, before: ObjectMeta | None) -> ObjectMeta:
         if before is None or not before.etag or not self.capabilities().put_if_unchanged:
@@ -121,16 +131,17 @@ class BucketStore(Store):
                 raise
 
     def _copy(self, key: str, to: str, meta: ObjectMeta) -> None:
-        conditional = self.capabilities().retire
-        if not conditional:
-            self._must_be(key, meta)
-        self._copy_if(key, to, meta, conditional=conditional)
+        self._copy_if(key, to, meta, conditional=self._compares(key, meta))
 
     def _delete(self, key: str, meta: ObjectMeta) -> None:
+        self._delete_if(key, meta, conditional=self._compares(key, meta))
+
+    def _compares(self, key: str, meta: ObjectMeta) -> bool:
+        """Whether the store itself compares an object with `meta`; if not, that is done here."""
         conditional = self.capabilities().retire
         if not conditional:
             self._must_be(key, meta)
-        self._delete_if(key, meta, conditional=conditional)
+        return conditional
 
     def _ask(self) -> Capabilities:
         put = partial(self._put, PROBE, PROBE_CONTENT)
@@ -194,34 +205,25 @@ class _Upload:
         return self._parts is None
 
     def publish(self) -> ObjectMeta:
-        store = self._store
+        store, create = self._store, False
         with store.translated("write", self._key):
             if self._only_new:
-                return self._published_new()
-            if self._parts is None:
-                return store._put(self._key, b"".join(self._held))
-            return self._complete(self._parts)
-
-    def _published_new(self) -> ObjectMeta:
-        store, can = self._store, self._store.capabilities()
-        if not (can.create if self._parts is None else can.create_in_parts):
-            store._must_not_exist(self._key)
-        try:
-            if self._parts is None:
-                return store._put(self._key, b"".join(self._held), create=can.create)
-            return self._complete(self._parts)
-        except Exception as error:
-            if is_condition_failed(error):
-                raise store._exists(self._key) from error
-            raise
-
-    def _complete(self, parts: Parts) -> ObjectMeta:
-        meta = parts.complete(self._taken(self._length))
-        self._parts = None
-        return meta
+                can = store.capabilities()
+                create = can.create if self._parts is None else can.create_in_parts
+                if not create:
+                    store._must_not_exist(self._key)
+            try:
+                if self._parts is None:
+                    return store._put(self._key, b"".join(self._held), create=create)
+                meta = self._parts.complete(self._taken(self._length))
+            except Exception as error:
+                if self._only_new and is_condition_failed(error):
+                    raise store._exists(self._key) from error
+                raise
+            self._parts = None
+            return meta
 
     def discard(self) -> None:
-        """Forget what was not published. Never raises: something else went wrong already."""
         if self._parts is not None:
             with suppress(Exception):
                 self._parts.abort()

@@ -9,7 +9,7 @@ from typing import Any
 
 from airflow_provider_cca.store.bucket import BucketStore, Parts
 from airflow_provider_cca.store.object_meta import ObjectMeta, md5_of_base64
-from airflow_provider_cca.store.object_store import PART_BYTES, READ_BYTES
+from airflow_provider_cca.store.object_store import PART_BYTES
 
 TIMEOUT = (10.0, 60.0)
 """Seconds to connect, and between two packets of an answer."""
@@ -49,22 +49,15 @@ class GcsStore(BucketStore):
         blob.reload(**_ONCE)
         return _meta(blob)
 
-    def _read(self, key: str) -> tuple[bytes, ObjectMeta]:
-        meta = self._head(key)
-        self._checked_size(key, meta.size)
-        return b"".join(self._ranges(key, meta)), meta
+    def _open(self, key: str) -> tuple[ObjectMeta, Iterator[bytes]]:
+        blob, meta = self._blob(key), self._head(key)
 
-    def chunks(self, key: str) -> Iterator[bytes]:
-        with self.translated("read", key):
-            for part in self._ranges(key, self._head(key)):
-                for start in range(0, len(part), READ_BYTES):
-                    yield part[start : start + READ_BYTES]
-
-    def _ranges(self, key: str, meta: ObjectMeta) -> Iterator[bytes]:
-        blob, version = self._blob(key), int(meta.etag)
-        for start in range(0, meta.size, PART_BYTES):
+        def part(start: int) -> bytes:
             end = min(start + PART_BYTES, meta.size) - 1
-            yield blob.download_as_bytes(start=start, end=end, if_generation_match=version, **_ONCE)
+            version = int(meta.etag)
+            return blob.download_as_bytes(start=start, end=end, if_generation_match=version, **_ONCE)  # type: ignore[no-any-return]
+
+        return meta, map(part, range(0, meta.size, PART_BYTES))
 
     def _put(
         self, key: str, content: bytes, *, create: bool = False, before: ObjectMeta | None = None

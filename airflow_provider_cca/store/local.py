@@ -23,7 +23,6 @@ from airflow_provider_cca.store.object_store import (
     TEMPORARY_SUFFIX,
     Capabilities,
     Store,
-    Target,
     folder_of,
     is_temporary,
 )
@@ -75,14 +74,8 @@ class LocalStore(Store):
         with file:
             yield file
 
-    @contextmanager
-    def writing(self, key: str, size: int, *, create: bool = False) -> Iterator[Target]:
-        with self.translated("write", key):
-            target = _Temporary(self, key, create)
-        try:
-            yield target
-        finally:
-            target.discard()
+    def _target(self, key: str, size: int, create: bool) -> _Temporary:
+        return _Temporary(self, key, create)
 
     def _copy(self, key: str, to: str, meta: ObjectMeta) -> None:
         """Under its second name it is the same file, which deleting the first one leaves there."""
@@ -225,7 +218,6 @@ class _Temporary:
         return True
 
     def discard(self) -> None:
-        """Forget what was not published. Never raises: something else went wrong already."""
         with suppress(OSError):
             self._path.unlink()
         os.close(self._fd)

@@ -21,20 +21,20 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from tempfile import TemporaryFile
 from threading import Lock
-from typing import IO, NamedTuple, Protocol
+from typing import IO, NamedTuple, Protocol, TypeVar
 
 from airflow_provider_cca.core.checksum import md5_and_size
 from airflow_provider_cca.errors import AlreadyExists, CcaError, Changed, DestinationUnusable, StoreError
 from airflow_provider_cca.store.object_meta import ObjectMeta
 from airflow_provider_cca.store.refusals import hint_for, is_absent, is_condition_failed, is_full
 
-__all__ = ["PART_BYTES", "READ_BYTES", "TEMPORARY_SUFFIX", "Capabilities", "Store", "Target", "is_absent"]
-
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 PART_BYTES = 5 * 1024 * 1024
 """So much of each file is held in memory at a time; the smallest part that S3 takes."""
@@ -84,6 +84,9 @@ class Target(Protocol):
     def aim(self, key: str, *, create: bool) -> bool:
         """Write the same under another key instead; False when what was sent cannot be moved there."""
 
+    def discard(self) -> None:
+        """Forget what was not published. Never raises: something else may have gone wrong already."""
+
 
 class Store(ABC):
     """A place for objects. Keys are relative to its root, with `/` between folders.
@@ -110,11 +113,8 @@ class Store(ABC):
         """Yield an object from its beginning to its end, in pieces of at most READ_BYTES."""
 
     @abstractmethod
-    def writing(self, key: str, size: int, *, create: bool = False) -> AbstractContextManager[Target]:
-        """Write one object of about `size` bytes; it becomes visible by `publish` alone.
-
-        :param create: It must not be there: else `publish` raises AlreadyExists. Otherwise it is replaced.
-        """
+    def _target(self, key: str, size: int, create: bool) -> Target:
+        """Begin to write an object."""
 
     @abstractmethod
     def _head(self, key: str) -> ObjectMeta:
@@ -156,21 +156,31 @@ class Store(ABC):
                     )
             return _asked[server]
 
+    @contextmanager
+    def writing(self, key: str, size: int, *, create: bool = False) -> Iterator[Target]:
+        """Write one object of about `size` bytes; it becomes visible by `publish` alone.
+
+        :param create: It must not be there: else `publish` raises AlreadyExists. Otherwise it is replaced.
+        """
+        with self.translated("write", key):
+            target = self._target(key, size, create)
+        try:
+            yield target
+        finally:
+            target.discard()
+
     def head(self, key: str) -> ObjectMeta | None:
         """Return what is known of an object; None when there is none."""
-        with self.translated("look at", key):
-            try:
-                return self._head(key)
-            except Exception as error:
-                if is_absent(error):
-                    return None
-                raise
+        return self._unless_absent("look at", key, self._head)
 
     def get(self, key: str) -> tuple[bytes, ObjectMeta] | None:
         """Return a small object with the meta that conditions take; None when there is none."""
-        with self.translated("read", key):
+        return self._unless_absent("read", key, self._read)
+
+    def _unless_absent(self, verb: str, key: str, read: Callable[[str], T]) -> T | None:
+        with self.translated(verb, key):
             try:
-                return self._read(key)
+                return read(key)
             except Exception as error:
                 if is_absent(error):
                     return None

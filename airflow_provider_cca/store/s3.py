@@ -46,15 +46,11 @@ class S3Store(BucketStore):
         answer = self.client.head_object(**self.name(key))
         return from_listing({**answer, "size": answer["ContentLength"]})
 
-    def _read(self, key: str) -> tuple[bytes, ObjectMeta]:
+    def _open(self, key: str) -> tuple[ObjectMeta, Iterator[bytes]]:
         answer = self.client.get_object(**self.name(key))
-        self._checked_size(key, answer["ContentLength"])
-        content = bytes(answer["Body"].read())
-        return content, from_listing({**answer, "size": len(content)})
-
-    def chunks(self, key: str) -> Iterator[bytes]:
-        with self.translated("read", key):
-            yield from self.client.get_object(**self.name(key))["Body"].iter_chunks(READ_BYTES)
+        return from_listing({**answer, "size": answer["ContentLength"]}), answer["Body"].iter_chunks(
+            READ_BYTES
+        )
 
     def _put(
         self, key: str, content: bytes, *, create: bool = False, before: ObjectMeta | None = None

@@ -38,6 +38,8 @@ class _Target:
     def publish(self) -> ObjectMeta:
         return self.store.put(self.key, bytes(self.held), create=self.create)
 
+    def discard(self) -> None: ...
+
 
 class MemoryStore(Store):
     """Objects in a dict.
@@ -73,9 +75,8 @@ class MemoryStore(Store):
         for start in range(0, len(content), READ_BYTES):
             yield content[start : start + READ_BYTES]
 
-    @contextmanager
-    def writing(self, key: str, size: int, *, create: bool = False) -> Iterator[Target]:
-        yield _Target(self, key, create)
+    def _target(self, key: str, size: int, create: bool) -> Target:
+        return _Target(self, key, create)
 
     def put_if_unchanged(self, key: str, content: bytes, before: ObjectMeta | None) -> ObjectMeta:
         if before is None or not self.can.put_if_unchanged:
