@@ -99,7 +99,7 @@ def test_of_four_that_create_one_object_at_once_one_succeeds(
 ) -> None:
     can = store.capabilities()
     if not (can.create if size < PART_BYTES else can.create_in_parts):
-        pytest.skip("it cannot")
+        pytest.skip("this store cannot create only what is new: docs/reliability.md says what that means")
     if server.name.startswith("seaweedfs") and size > PART_BYTES:
         pytest.skip("it completes two uploads that come at the same moment, though each alone is refused")
     meeting = Barrier(4)
@@ -146,7 +146,9 @@ def test_an_object_is_replaced_only_while_it_is_what_was_read(store: Store) -> N
 
 def test_of_four_that_replace_one_object_at_once_one_succeeds(store: Store) -> None:
     if not store.capabilities().put_if_unchanged:
-        pytest.skip("it cannot")
+        pytest.skip(
+            "this store cannot replace only what is unchanged: docs/reliability.md says what that means"
+        )
     store.write("one", b"before")
     _, before = store.get("one") or (b"", None)
     meeting = Barrier(4)
