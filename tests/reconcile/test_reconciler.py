@@ -504,7 +504,7 @@ def test_a_gap_whose_file_has_expired_is_not_closed_by_a_new_one(
     assert [(gap["state"], gap["lost"]) for gap in snapshot(tmp_path)["gaps"]] == [("lost", 1)]
 
 
-@pytest.mark.cca_simulator(days=400, sites=1, recovered=False, quirks=False)
+@pytest.mark.cca_simulator(days=1, sites=1, recovered=False, quirks=False)
 def test_a_store_that_fails_after_a_landing_makes_nothing_lost(
     sim: Simulator, reconcile: Reconcile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
