@@ -13,6 +13,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from operator import ge
 from threading import Lock
 from typing import Protocol
 from zoneinfo import ZoneInfo
@@ -269,19 +270,20 @@ class RangeLister:
         beginning of a partition, or latest before its end. And it may go by the date in a file's name: which
         shows where that lies as far from the creation as in few other files, as of recovered ones.
         """
-        earliest = min(files, key=_since_begin)
-        latest = min(files, key=lambda file: (_until_end(file), -file.partition.first.toordinal()))
+        first, last = _nearest(files, _since_begin), _nearest(files, _until_end)
         by_distance = _by_distance(files)
         odd = min(by_distance.values(), key=len)[0] if len(by_distance) > 1 else None
-        if not self._lists_alone(scope, (odd or earliest).partition, files):
+        if not self._lists_alone(scope, (odd or first[0]).partition, files):
             return False
-        lines = [latest.partition.last + timedelta(days=1)]
         if odd:
             # A line that lies up to 12 hours later, or 14 hours earlier, as those of the world's zones do.
-            lines = [earliest.partition.first] if _since_begin(earliest) < timedelta(hours=12) else []
-            if _until_end(latest) < timedelta(hours=14) or not lines:
-                lines.append(latest.partition.last + timedelta(days=1))
-        return all(self._draws_line(scope, partitions, files, line) for line in lines)
+            near = [file for file in first if _since_begin(file) < timedelta(hours=12)]
+            last = [file for file in last if _until_end(file) < timedelta(hours=14) or not near]
+        else:
+            near = first[1:]
+        lines = {file.partition.first for file in near}
+        lines |= {file.partition.last + timedelta(days=1) for file in last}
+        return all(self._draws_line(scope, partitions, files, line) for line in sorted(lines))
 
     def _draws_line(
         self, scope: Scope, partitions: Sequence[Partition], files: Sequence[RemoteFile], line: date
@@ -306,19 +308,24 @@ class _Traits:
     """What of the files of a range tells whether ranges can be parted by createdOn.
 
     :param distances: From the dates in their names to their creation, in partitions.
-    :param since_begin: Whole hours from the beginning of a partition to the earliest creation.
-    :param until_end: Whole hours from the latest creation to the end of a partition.
+    :param margins: Whole hours from the beginning of a partition to the earliest creation, and from the
+        latest one to its end, by each clock.
     """
 
     distances: frozenset[int]
-    since_begin: int
-    until_end: int
+    margins: tuple[int, ...]
 
     @classmethod
     def of(cls, files: Sequence[RemoteFile]) -> _Traits:
         hour = timedelta(hours=1)
-        earliest, latest = min(map(_since_begin, files)), min(map(_until_end, files))
-        return cls(frozenset(_by_distance(files)), earliest // hour, latest // hour)
+        return cls(
+            frozenset(_by_distance(files)),
+            tuple(
+                min(distance(file, clock) for file in files) // hour
+                for distance in (_since_begin, _until_end)
+                for clock in _CLOCKS
+            ),
+        )
 
     def are_shown_by(self, shown: _Traits) -> bool:
         """Return whether other files, by which ranges could be parted, have shown the same of these.
@@ -326,15 +333,11 @@ class _Traits:
         Two distances show that the date in a name is not what a file is listed by.
         """
         named = len(shown.distances) > 1 or self.distances <= shown.distances
-        return named and self.since_begin >= shown.since_begin and self.until_end >= shown.until_end
+        return named and all(map(ge, self.margins, shown.margins))
 
     def over(self, shown: _Traits) -> _Traits:
         """Return the traits of both."""
-        return _Traits(
-            self.distances | shown.distances,
-            min(self.since_begin, shown.since_begin),
-            min(self.until_end, shown.until_end),
-        )
+        return _Traits(self.distances | shown.distances, tuple(map(min, self.margins, shown.margins)))
 
 
 def _by_distance(files: Iterable[RemoteFile]) -> dict[int, list[RemoteFile]]:
@@ -363,21 +366,35 @@ def _identities(files: Iterable[RemoteFile]) -> set[tuple[str, str, str]]:
     return {(file.id, file.name, file.md5) for file in files}
 
 
-_SUMMER = ZoneInfo("America/Los_Angeles")
-"""Tells when clocks go an hour ahead: in such a zone the line lies an hour earlier then."""
+_CLOCKS = (None, ZoneInfo("America/Los_Angeles"), ZoneInfo("Europe/Berlin"))
+"""Tell when clocks go an hour ahead, if ever: in such a zone the line lies an hour earlier then."""
 
 
-def _since_begin(file: RemoteFile) -> timedelta:
-    created = _wall_clock(file)
-    return created - datetime.combine(file.partition.first, time.min)
+def _nearest(files: Sequence[RemoteFile], distance: Callable[..., timedelta]) -> list[RemoteFile]:
+    """Return the files that are nearest to a line between partitions: one, unless the clocks disagree.
+
+    By hours, which is what zones differ by.
+    """
+    hour = timedelta(hours=1)
+    nearest = {clock: min(files, key=lambda file: distance(file, clock)) for clock in _CLOCKS}
+    hours = {clock: distance(file, clock) // hour for clock, file in nearest.items()}
+    for file in nearest.values():
+        if all(distance(file, clock) // hour <= hours[clock] for clock in _CLOCKS):
+            return [file]
+    return [*dict.fromkeys(nearest.values())]
 
 
-def _until_end(file: RemoteFile) -> timedelta:
-    created = _wall_clock(file)
-    return datetime.combine(file.partition.last, time.max) - created
+def _since_begin(file: RemoteFile, clock: ZoneInfo | None = None) -> timedelta:
+    return _wall_clock(file, clock) - datetime.combine(file.partition.first, time.min)
 
 
-def _wall_clock(file: RemoteFile) -> datetime:
+def _until_end(file: RemoteFile, clock: ZoneInfo | None = None) -> timedelta:
+    return datetime.combine(file.partition.last, time.max) - _wall_clock(file, clock)
+
+
+def _wall_clock(file: RemoteFile, clock: ZoneInfo | None) -> datetime:
     # A range in which one cannot be read is malformed, and not parted.
     created = file.created_on or datetime.combine(file.partition.first, time.min, UTC)
-    return created.replace(tzinfo=None) + (created.astimezone(_SUMMER).dst() or timedelta())
+    return created.replace(tzinfo=None) + (
+        created.astimezone(clock).dst() or timedelta() if clock else timedelta()
+    )

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
@@ -14,9 +16,13 @@ from urllib.parse import parse_qs, urlsplit
 from zoneinfo import ZoneInfo
 
 import pytest
+from hypothesis import assume, example, given, settings
+from hypothesis import strategies as st
 
 from airflow_provider_cca.api.client import CcaClient
 from airflow_provider_cca.api.config import CcaConfig
+from airflow_provider_cca.api.range_listing import RangeLister
+from airflow_provider_cca.core.files import RemoteFile
 from airflow_provider_cca.core.listings import Window
 from airflow_provider_cca.core.partition import Partition, Scope
 from airflow_provider_cca.errors import (
@@ -167,6 +173,73 @@ def test_a_range_lists_what_its_dates_list_alone(serve, reading, hours, days) ->
     assert all(file.partition == partition for partition, files in found.files.items() for file in files)
     if reading == "UTC" and len(server.created) <= 1000:
         assert len(server.asked) == 3
+
+
+@dataclass
+class Listings:
+    """What a range listing asks: files of one report, which are listed under dates of a zone."""
+
+    files_by_date: dict[Partition, list[RemoteFile]]
+    requests: int = 0
+
+    def files(self, scope, first, last, by="creation", *, check_total=True) -> list[RemoteFile]:
+        self.requests += 1
+        found = [file for p in first.until(last) for file in self.files_by_date.get(p, [])]
+        return [
+            replace(file, partition=first if first == last else Partition(file.created_on.date()))
+            for file in found
+        ]
+
+    def list_partition(self, scope, partition) -> list[RemoteFile]:
+        return self.files(scope, partition, partition)
+
+    def has_total(self, scope, first, last, total) -> bool:
+        return len(self.files(scope, first, last)) == total
+
+    def submit(self, call, *arguments) -> Future[Any]:
+        answer: Future[Any] = Future()
+        answer.set_result(call(*arguments))
+        return answer
+
+
+EVERYWHERE = (
+    *("America/Los_Angeles", "America/Phoenix", "America/New_York", "America/Sao_Paulo", "UTC"),
+    *("Europe/London", "Europe/Berlin", "Asia/Kolkata", "Asia/Shanghai"),
+)
+
+
+AUTUMN = (TODAY - date(2026, 10, 27)).days
+"""Days since one between the last Sunday of October and the first one of November."""
+
+
+@settings(max_examples=300)
+@given(
+    zone=st.sampled_from(EVERYWHERE),
+    begin=st.integers(40, 350),
+    minutes=st.lists(st.none() | st.integers(0, 24 * 60 - 1), min_size=20, max_size=60),
+)
+# In Berlin the clocks go back a week sooner than in California: from then on its day ends an hour later.
+@example("Europe/Berlin", AUTUMN, [22 * 60 + 55, *[7 * 60 + 24] * 13, 23 * 60 + 44, 7 * 60 + 24])
+# In Phoenix they never change: the earliest file is the one that is earliest by UTC.
+@example("America/Phoenix", AUTUMN, [9 * 60, 6 * 60 + 20, *[9 * 60] * 13, 7 * 60 + 10])
+def test_a_range_is_parted_by_the_clocks_of_any_zone(
+    zone: str, begin: int, minutes: list[int | None]
+) -> None:
+    by_date: defaultdict[Partition, list[RemoteFile]] = defaultdict(list)
+    for day, minute in enumerate(minutes):
+        if minute is not None:
+            created = datetime.combine(TODAY, time(), UTC) + timedelta(days=day - begin, minutes=minute)
+            partition = Partition(created.astimezone(ZoneInfo(zone)).date())
+            name = f"CDR_{created - timedelta(days=1):%Y%m%d}.zip"
+            by_date[partition].append(
+                RemoteFile(str(day), name, "", 1, f"{day:032x}", created, None, 0, ZIPS, partition)
+            )
+    first, last = days_ago(begin), days_ago(begin - len(minutes) + 1)
+    assume(last.is_settled(datetime.now(UTC)))
+    found = RangeLister(Listings(by_date)).list_range(Window(ZIPS, first, last)).files
+    assert {p: [f.id for f in files] for p, files in found.items()} == {
+        p: [f.id for f in by_date.get(p, [])] for p in first.until(last)
+    }
 
 
 @pytest.mark.parametrize("lag", [0, 1])
