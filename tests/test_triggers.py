@@ -18,6 +18,7 @@ from airflow.triggers.base import BaseEventTrigger
 from airflow_provider_cca.errors import InvalidArgument
 from airflow_provider_cca.simulator import Match, Simulator, Status, StillProcessing
 from airflow_provider_cca.triggers import LONGEST_PAUSE, CcaNewPartitionTrigger
+from tests.support.today import newest_whole_month
 
 REPORT = "cdr_compressed"
 
@@ -188,8 +189,8 @@ def test_the_payload_names_the_site_or_the_level(sim: Simulator, naps: Naps, sco
 
 
 def test_months_are_told_as_months(sim: Simulator, naps: Naps) -> None:
-    (payload,) = naps.watch(watcher(report="peak_port_monthly", level="partner", lookback=1))
-    assert payload["partition"] == f"{sim.world.today:%Y-%m}"
+    payload, *_ = naps.watch(watcher(report="peak_port_monthly", level="partner", lookback=2))
+    assert payload["partition"] == f"{newest_whole_month():%Y-%m}"
 
 
 def test_airflow_takes_equal_triggers_for_one_and_different_ones_for_two() -> None:

@@ -27,6 +27,7 @@ from airflow_provider_cca.operators import (
 )
 from airflow_provider_cca.reports import LEVELS, REPORTS, report_named
 from airflow_provider_cca.simulator import Simulator, Status
+from tests.support.today import newest_whole_month
 
 COMPRESSED = {"report": "cdr_compressed"}
 
@@ -204,7 +205,7 @@ def test_one_partition_has_all_facts_beside_its_key(sim: Simulator, land, day) -
 
 @needs_keys
 def test_a_month_is_a_key_like_2026_03(sim: Simulator, land) -> None:
-    month = f"{sim.world.today:%Y-%m}"
+    month = f"{newest_whole_month():%Y-%m}"
     events = land(report="peak_port_monthly", level="site", partition=month)
     assert events[cca_partitions("cdr")].partition_keys == {month}
 

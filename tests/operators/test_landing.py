@@ -26,7 +26,7 @@ from airflow_provider_cca.operators import (
     CcaToObjectStorageOperator,
 )
 from airflow_provider_cca.simulator import Hang, Match, Simulator, Status, StillProcessing, WrongBytes
-from tests.support.today import today
+from tests.support.today import newest_whole_month, today
 from tests.support.tree import tree
 
 REPORTS = [
@@ -68,7 +68,7 @@ def test_a_day_lands_under_its_creation_date(sim, run, day, tmp_path, report, sc
 
 
 def test_a_month_of_peak_ports_lands_under_its_creation_month(sim, run, tmp_path) -> None:
-    month = pendulum.instance(sim.now()).format("YYYY-MM")
+    month = f"{newest_whole_month():%Y-%m}"
     operator = CcaToObjectStorageOperator(
         task_id="t", report="peak_port_monthly", level="partner", partition=month, destination=str(tmp_path)
     )

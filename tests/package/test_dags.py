@@ -36,7 +36,7 @@ from airflow_provider_cca.operators import (
 )
 from airflow_provider_cca.sensors import CcaFilesSensor
 from airflow_provider_cca.simulator import Simulator
-from tests.support.today import today
+from tests.support.today import month_is_being_made, today
 from tests.support.tree import tree
 
 try:
@@ -334,12 +334,14 @@ def test_a_range_ends_today_and_begins_where_it_is_told_or_365_days_ago() -> Non
 @pytest.mark.cca_simulator(days=40, sites=3)
 def test_a_range_leaves_what_daily_runs_leave(sim: Simulator, run: Any, tmp_path: Path) -> None:
     """The same partitions, byte for byte, and manifests that differ only in when they were written."""
-    first, last = str(today().date() - timedelta(days=9)), str(today().date())
+    # Of the first days of a month its peak-port files are not made yet.
+    end = today().date() if today().day > 5 else today().date().replace(day=1) - timedelta(days=1)
+    first, last = str(end - timedelta(days=9)), str(end)
     by_range, by_day = tmp_path / "range", tmp_path / "day"
     for asked in ranges(sim.world.sites, ",".join(ALL), first, last):
         run(CcaToObjectStorageOperator(task_id="t", destination=str(by_range), **asked))
     for back in range(10):
-        day = str(today().date() - timedelta(days=back))
+        day = str(end - timedelta(days=back))
         for scope in (
             {"report": "cdr", "site": list(sim.world.sites)},
             {"report": "cdr_compressed"},
@@ -392,10 +394,15 @@ def reconciled(
     ],
 )
 def test_the_reconciling_dag_lands_what_the_form_names_else_the_variable(
-    reconciled: Callable[..., Reconciled], variable: str, form: dict[str, Any], reports: list[str]
+    sim: Simulator,
+    reconciled: Callable[..., Reconciled],
+    variable: str,
+    form: dict[str, Any],
+    reports: list[str],
 ) -> None:
     done, found, _ = reconciled(variable, **form)
-    assert (done["still_missing"], done["unknown"], done["files"]) == (0, 0, done["downloaded"])
+    unknown = len(LEVELS) * ("peak_port_monthly" in reports and month_is_being_made(sim))
+    assert (done["still_missing"], done["unknown"], done["files"]) == (0, unknown, done["downloaded"])
     assert found == {*reports, "_coverage.json"}
 
 
