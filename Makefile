@@ -50,7 +50,7 @@ stores: $(INSTALLED) ## what is promised of each kind of store, on real servers;
 	@$(RUN) -m uv pip install --quiet --python $(RUN) --group stores || $(RUN) -m pip install --quiet --group stores
 	$(RUN) -m pytest -m live tests/reliability/test_store_matrix.py
 
-versions: $(INSTALLED) dist ## the suite on the newest Airflow 3.1 and 3.2, with our wheel installed; on 3.1 also backfills
+versions: $(INSTALLED) dist ## what meets Airflow on the newest 3.1 and 3.2, with our wheel installed; on 3.1 also backfills
 	@$(RUN) -m tests.package.versions
 
 bench: $(INSTALLED) ## measure us beside curl, rclone and others; writes docs/benchmarks.md
