@@ -188,6 +188,7 @@ def test_the_payload_names_the_site_or_the_level(sim: Simulator, naps: Naps, sco
     assert payload.items() >= arguments.items()
 
 
+@pytest.mark.cca_simulator(days=70)
 def test_months_are_told_as_months(sim: Simulator, naps: Naps) -> None:
     payload, *_ = naps.watch(watcher(report="peak_port_monthly", level="partner", lookback=2))
     assert payload["partition"] == f"{newest_whole_month():%Y-%m}"

@@ -46,6 +46,7 @@ class Answer:
     def __init__(self, response: requests.Response, what: str, guarded: _Guarded, deadline: Deadline) -> None:
         self._response, self._what = response, what
         self._guarded, self._deadline = guarded, deadline
+        self._message: bytes | None = None
         self.status, self.url, self.is_redirect = response.status_code, response.url, response.is_redirect
 
     def header(self, name: str) -> str:
@@ -95,11 +96,13 @@ class Answer:
         raise UnreadableAnswer(f"{self._what} was answered by {urlsplit(self.url).netloc} with {parsed}")
 
     def message_bytes(self) -> bytes:
-        """Return the beginning of an error's body; b"" when it cannot be read."""
-        try:
-            return self._head(MAX_BYTES)
-        except CcaError:
-            return b""
+        """Return the beginning of an error's body, as it was first read; b"" when it cannot be."""
+        if self._message is None:
+            try:
+                self._message = self._head(MAX_BYTES)
+            except CcaError:
+                self._message = b""
+        return self._message
 
     def _head(self, most: int) -> bytes:
         """Return the body, or as much of it as `most` bytes."""

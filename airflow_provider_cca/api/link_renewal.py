@@ -8,7 +8,16 @@ from threading import Lock
 
 from airflow_provider_cca.core.files import RemoteFile
 from airflow_provider_cca.core.partition import Partition, Scope
-from airflow_provider_cca.errors import LinkExpired, StillProcessing
+from airflow_provider_cca.errors import (
+    Forbidden,
+    InvalidRequest,
+    LinkExpired,
+    StillProcessing,
+    UnexpectedAnswer,
+)
+
+MAY_BE_DEAD = (Forbidden, InvalidRequest, StillProcessing, UnexpectedAnswer)
+"""What a dead link may be answered with in words that we do not know: then a new listing has another link."""
 
 
 class LinkRenewal:
@@ -34,14 +43,14 @@ class LinkRenewal:
         """Yield the body of a file; when its link has died, by a new one."""
         started = time.monotonic()
         _, known = self._newest.get((file.scope, file.partition), (0.0, {}))
-        begun = False
+        begun, newest = False, known.get(_identity(file), file)
         try:
-            for chunk in self._download(known.get(_identity(file), file)):
+            for chunk in self._download(newest):
                 begun = True
                 yield chunk
-        except LinkExpired:
+        except (LinkExpired, *MAY_BE_DEAD) as error:
             renewed = None if begun else self._listed_after(started, file)
-            if renewed is None:
+            if renewed is None or (isinstance(error, MAY_BE_DEAD) and renewed.link == newest.link):
                 raise
         else:
             return

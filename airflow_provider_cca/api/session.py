@@ -38,6 +38,12 @@ MAX_RENEWALS = 5
 TOO_MANY = (429, 503)
 """The document's status for too many connections, and that of a gateway, as nginx has for `limit_conn`."""
 
+WANTS_TOKEN = (400, 401, 403, 404)
+"""How a host refuses a download that comes without a token."""
+
+REFUSES_TOKEN = (400, 403)
+"""How a storage refuses a token beside the signature in the URL."""
+
 
 @dataclass(frozen=True)
 class Call:
@@ -152,7 +158,7 @@ class CcaSession:
         """Follow redirects by hand: each hop must be allowed to see the token.
 
         A download that is sent to another origin goes there without it, as in curl: a signed URL needs none,
-        and some storages refuse one. It goes again with the token where that is answered with 401.
+        and some storages refuse one.
         """
         seconds = self.config.answer_seconds
         deadline.within(seconds, f"no whole answer within {seconds:g} s (answer_timeout)")
@@ -160,16 +166,31 @@ class CcaSession:
         for _ in range(MAX_REDIRECTS + 1):
             self._check(url)
             answer = self._ask(call, url, params, token if shows_token else None, deadline)
-            if answer.status == 401 and not shows_token:
-                answer.close()
-                shows_token = True
-                answer = self._ask(call, url, params, token, deadline)
+            if call.file and answer.status in (REFUSES_TOKEN if shows_token else WANTS_TOKEN):
+                answer = self._other_way(answer, call, url, None if shows_token else token, deadline)
             if not answer.is_redirect:
                 return answer
             answer.close()
             url, params = followed(url, answer.header("location")), {}
             shows_token = not call.file or same_origin(url, call.url)
         raise UnexpectedAnswer(f"{call.what} is redirected more than {MAX_REDIRECTS} times", status=302)
+
+    def _other_way(
+        self, first: Answer, call: Call, url: str, token: Token | None, deadline: Deadline
+    ) -> Answer:
+        """Ask with the token where a download was refused without it, and without it where a signed URL was.
+
+        Return what was answered first if this is refused as well, since that had the better chance.
+        """
+        if not token and (not urlsplit(url).query or same_origin(url, self.config.api_root)):
+            return first
+        first.message_bytes()
+        first.close()
+        second = self._ask(call, url, {}, token, deadline)
+        if second.status < 400 or second.status == 401:
+            return second
+        second.close()
+        return first
 
     def _ask(
         self, call: Call, url: str, params: Mapping[str, str], token: Token | None, deadline: Deadline

@@ -10,7 +10,13 @@ import pytest
 from airflow_provider_cca.api.client import CcaClient
 from airflow_provider_cca.core.files import RemoteFile
 from airflow_provider_cca.core.partition import Scope
-from airflow_provider_cca.errors import CcaError, HostNotAllowed, LinkExpired, UnexpectedAnswer
+from airflow_provider_cca.errors import (
+    CcaError,
+    HostNotAllowed,
+    LinkExpired,
+    StillProcessing,
+    UnexpectedAnswer,
+)
 from airflow_provider_cca.reports import REPORTS
 from tests.support.wire import LOGIN, Request, config_of, serving
 
@@ -38,10 +44,10 @@ class World:
             self.asked.append(("server", "authorization" in request.headers))
             request.answer(status=302, Location=self.to)
 
-    def download(self) -> bytes:
+    def download(self, link: str = "") -> bytes:
         item = {
             "id": "1", "createdOn": "03/31/2019T07:24:24+0000", "fileSize": 3, "fileName": "a.zip",
-            "downloadLink": f"http://127.0.0.1:{self.port}/f", "checksum": "0" * 32,
+            "downloadLink": link or f"http://127.0.0.1:{self.port}/f", "checksum": "0" * 32,
             "expiredOn": "03/31/2090T07:43:18+0000",
         }  # fmt: skip
         with CcaClient(config_of(self.port)) as client:
@@ -59,20 +65,37 @@ def refuses_a_token(request: Request) -> None:
     request.answer(b"zip", 400 if "authorization" in request.headers else 200)
 
 
-def wants_a_token(request: Request) -> None:
-    request.answer(b"zip", 200 if "authorization" in request.headers else 401)
-
-
 def test_a_storage_that_refuses_a_token_is_sent_none(world: World) -> None:
     world.storage_answers = refuses_a_token
     assert world.download() == b"zip"
     assert world.asked == [("server", True), ("storage", False)]
 
 
-def test_another_host_that_wants_the_token_is_sent_it_when_it_says_so(world: World) -> None:
-    world.storage_answers = wants_a_token
+@pytest.mark.parametrize("status", [400, 401, 403, 404])
+def test_another_host_that_wants_the_token_is_sent_it_when_it_says_so(world: World, status: int) -> None:
+    world.storage_answers = lambda request: request.answer(
+        b"zip", 200 if "authorization" in request.headers else status
+    )
     assert world.download() == b"zip"
     assert world.asked == [("server", True), ("storage", False), ("storage", True)]
+
+
+@pytest.mark.parametrize("status", [400, 403])
+def test_a_signed_link_to_a_storage_that_refuses_a_token_is_followed_without_it(
+    world: World, status: int
+) -> None:
+    world.storage_answers = lambda request: request.answer(
+        b"zip", status if "authorization" in request.headers else 200
+    )
+    assert world.download(world.to) == b"zip"
+    assert world.asked == [("storage", True), ("storage", False)]
+
+
+def test_a_link_without_a_signature_is_asked_for_with_the_token_alone(world: World) -> None:
+    world.storage_answers = lambda request: request.answer(b"no", 403)
+    with pytest.raises(StillProcessing):
+        world.download(f"http://127.0.0.1:{world.storage}/file")
+    assert world.asked == [("storage", True)]
 
 
 def test_a_redirect_to_the_same_origin_keeps_the_token(world: World) -> None:
@@ -93,7 +116,9 @@ def test_a_redirect_to_a_host_that_is_not_allowed_says_what_to_add(world: World)
     ("status", "says"), [(403, b"Request has expired"), (404, b""), (410, b"gone"), (401, b"")]
 )
 def test_a_signed_link_that_has_died_is_one(world: World, status: int, says: bytes) -> None:
-    world.storage_answers = lambda request: request.answer(says, status)
+    world.storage_answers = lambda request: request.answer(
+        *((b"one authentication alone", 400) if "authorization" in request.headers else (says, status))
+    )
     with pytest.raises(LinkExpired):
         world.download()
 

@@ -204,6 +204,7 @@ def test_one_partition_has_all_facts_beside_its_key(sim: Simulator, land, day) -
 
 
 @needs_keys
+@pytest.mark.cca_simulator(days=70)
 def test_a_month_is_a_key_like_2026_03(sim: Simulator, land) -> None:
     month = f"{newest_whole_month():%Y-%m}"
     events = land(report="peak_port_monthly", level="site", partition=month)

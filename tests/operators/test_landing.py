@@ -67,6 +67,7 @@ def test_a_day_lands_under_its_creation_date(sim, run, day, tmp_path, report, sc
     }
 
 
+@pytest.mark.cca_simulator(days=70)
 def test_a_month_of_peak_ports_lands_under_its_creation_month(sim, run, tmp_path) -> None:
     month = f"{newest_whole_month():%Y-%m}"
     operator = CcaToObjectStorageOperator(
