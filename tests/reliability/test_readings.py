@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from airflow_provider_cca.core import retry
 from airflow_provider_cca.operators import (
     CcaDownloadFilesOperator,
     CcaListFilesOperator,
@@ -41,6 +42,8 @@ DAILY = [report for report in SCOPES if report != "peak_port_monthly"]
 MONTHLY = "peak_port_monthly"
 LISTINGS_OF_ALL = 1 + 3 + 1 + 3 + 3
 """The sites, the files of each of three, the compressed ones, and three levels of two reports."""
+
+REAL_PAUSE = retry.pause
 
 every_report = pytest.mark.parametrize("report", SCOPES)
 two_reports = pytest.mark.parametrize("report", ["cdr", "cdr_compressed"])
@@ -495,9 +498,11 @@ def test_a_site_of_a_batch_that_there_is_not_holds_back_no_other(bench: Bench, w
     ],
 )
 def test_all_lands_after_few_refusals_where_idle_connections_count(
-    bench: Bench, ways: Ways, limit: int
+    bench: Bench, ways: Ways, limit: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where the server allows fewer than the document says, but then with more refusals."""
+    # It is the server that ends connections: six attempts in a moment do not give a busy machine the time.
+    monkeypatch.setattr(retry, "pause", REAL_PAUSE)
     bench.sim.max_connections = limit
     dates = bench.window(12)
     bench.land(dates[0], dates[-1])
