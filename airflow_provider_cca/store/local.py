@@ -230,6 +230,8 @@ def _objects_in(folder: str) -> tuple[dict[str, ObjectMeta], list[str]]:
     folders: list[str] = []
     with suppress(FileNotFoundError), os.scandir(folder) as entries:
         for entry in entries:
+            if entry.is_symlink() and not Path(entry).exists():
+                continue  # to nothing, or to itself, which `is_dir` takes for an error
             if entry.is_dir():
                 folders.append(entry.name)
             elif entry.is_file() and not is_temporary(entry.name):

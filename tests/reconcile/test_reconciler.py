@@ -536,6 +536,18 @@ def test_a_store_that_fails_after_a_landing_makes_nothing_lost(
     assert snapshot(tmp_path)["gaps"] == []
 
 
+@pytest.mark.cca_simulator(days=12, files_per_day=1, recovered=False)
+def test_a_symbolic_link_to_itself_holds_back_nothing_else(
+    sim: Simulator, reconcile: Reconcile, tmp_path: Path
+) -> None:
+    reconcile(lookback_days=9)
+    (tmp_path / ZIPS / "loop").symlink_to("loop")
+    lost = next(folder(tmp_path, ago(5)).glob("*.zip"))
+    lost.unlink()
+    done = reconcile(lookback_days=9)
+    assert (done["downloaded"], done["still_missing"]) == (1, 0)
+
+
 @pytest.mark.cca_simulator(days=12, files_per_day=3, recovered=False)
 def test_what_is_lost_stays_so_when_others_of_its_date_are_healed_in_the_same_run(
     sim: Simulator, reconcile: Reconcile, tmp_path: Path
