@@ -53,7 +53,7 @@ REMEDIES: Mapping[str, str] = {
     "InvalidConnection": _CORRECT_CONNECTION,
     "Unauthorized": _CORRECT_CONNECTION,
     "HostNotAllowed": "if it is Cisco's, add it to download_hosts",
-    "OutsideRetention": "choose another date",
+    "OutsideRetention": "choose another date; what is gone for ever can be marked as success",
     "FileExpired": "ask Cisco",
     "AttemptsExhausted": "ask Cisco",
     "Forbidden": "ask Cisco",

@@ -303,7 +303,8 @@ def error_of(error: Exception, sentence: str) -> CcaError:
 
     :param sentence: What could not be done, and where.
     """
-    text = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+    name, text = type(error).__name__, " ".join(str(error).split())
+    text = (text if name in text else f"{name}: {text}")[:300]  # boto3 names it in its text
     if hint := hint_for(error):
         return DestinationUnusable(f"{sentence} ({text}): {hint}")
     why = "it is full: free space there, and run this task again" if is_full(error) else "the store failed"

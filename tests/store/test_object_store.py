@@ -12,13 +12,14 @@ from socket import AF_UNIX, socket
 from threading import Barrier
 
 import pytest
+from botocore.exceptions import ClientError
 from fsspec.implementations.memory import MemoryFileSystem
 
 from airflow_provider_cca.errors import AlreadyExists, Changed, DestinationUnusable, StoreError
 from airflow_provider_cca.integration.destination import open_store
 from airflow_provider_cca.store.any_filesystem import STALE_SECONDS, FsspecStore
 from airflow_provider_cca.store.local import LocalStore
-from airflow_provider_cca.store.object_store import PART_BYTES, Store
+from airflow_provider_cca.store.object_store import PART_BYTES, Store, error_of
 from airflow_provider_cca.store.opening import store_at
 from tests.support.memory_store import MemoryStore
 from tests.support.s3 import BUCKET
@@ -349,3 +350,10 @@ def test_a_path_without_a_scheme_is_local(tmp_path: Path) -> None:
     store.write("a", b"x")
     assert isinstance(store, LocalStore)
     assert tree(tmp_path) == {"a": b"x"}
+
+
+def test_an_error_of_a_client_is_named_once() -> None:
+    missing = ClientError({"Error": {"Code": "NoSuchBucket", "Message": "no such bucket"}}, "GetObject")
+    assert str(error_of(missing, "cannot read x")).count("ClientError") == 1
+    named = type("NoSuchBucket", (ClientError,), {})(missing.response, "GetObject")
+    assert str(error_of(named, "cannot read x")).count("NoSuchBucket") == 1
