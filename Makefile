@@ -54,7 +54,7 @@ versions: $(INSTALLED) dist ## what meets Airflow on the newest 3.1 and 3.2, wit
 	@$(RUN) -m tests.package.versions
 
 bench: $(INSTALLED) ## measure us beside curl, rclone and others; writes docs/benchmarks.md
-	@$(RUN) -m uv pip install --quiet --python $(RUN) --group bench || $(RUN) -m pip install --quiet --group bench
+	@$(RUN) -m uv pip install --quiet --python $(RUN) --group bench --group stores || $(RUN) -m pip install --quiet --group bench --group stores
 	@$(RUN) -m benchmarks
 	@$(RUN) -m benchmarks.growth
 

@@ -116,15 +116,21 @@ def _take(token: str) -> None:
 OF_A_WORKER = ("airflow.sdk.execution_time.supervisor", "airflow.sdk.execution_time.task_runner")
 """What a worker has loaded before it executes a task."""
 
-OF_S3 = ("airflow.providers.amazon.aws.hooks.s3",)
-"""What any S3 destination loads; a program such as rclone has it built in."""
+OF_STORES = {
+    "s3": ("airflow.providers.amazon.aws.hooks.s3",),
+    "abfs": ("airflow.providers.microsoft.azure.fs.adls",),
+    "gs": ("airflow.providers.google.cloud.hooks.gcs",),
+    "sftp": ("airflow.providers.sftp.fs.sftp",),
+}
+"""Scheme of a destination -> what any such destination loads; a program such as rclone has it built in."""
 
 TASKS: dict[str, Callable[..., Any]] = {"land": land, "list_files": list_files, "wait": wait}
 
 
 def main() -> None:
     task, arguments = TASKS[sys.argv[1]], json.loads(sys.argv[2])
-    for module in (*OF_A_WORKER, *(OF_S3 if arguments.get("destination", "").startswith("s3:") else ())):
+    scheme = arguments.get("destination", "").partition(":")[0]
+    for module in (*OF_A_WORKER, *OF_STORES.get(scheme, ())):
         import_module(module)
     forget_peak()
     print(json.dumps(asdict(measured(lambda: task(**arguments)))))

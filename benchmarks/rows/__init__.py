@@ -9,7 +9,7 @@ from ..table import Line
 from .again import again
 from .backfill import backfill
 from .listing import listing
-from .memory import memory
+from .memory import memory, memory_stores
 from .parsing import importing, parsing
 from .sharing import sharing
 from .transfers import large, small_local, small_s3, small_tls, year
@@ -23,6 +23,7 @@ ROWS: dict[str, Row] = {
     "files-s3": small_s3,
     "large": large,
     "memory": memory,
+    "memory-stores": memory_stores,
     "listing": listing,
     "again": again,
     "year": year,
@@ -33,5 +34,5 @@ ROWS: dict[str, Row] = {
     "sharing": sharing,
 }
 
-SLOW = {"backfill"}
-"""Rows that start a whole Airflow: not part of the small form."""
+SLOW = {"backfill", "memory-stores"}
+"""Rows that start a whole Airflow, or many servers: not part of the small form."""
