@@ -197,8 +197,8 @@ class CcaClient:
                 self._site_names = {site.name.casefold() for site in self.sites()}
         if scope.site.casefold() not in self._site_names:
             raise InvalidArgument(
-                f"{scope.site!r} is not one of the {len(self._site_names)} sites of this account, and lists "
-                'no file: check its name; CcaListSitesOperator, or "cca sites", lists all sites',
+                f"site {scope.site!r} is not one of the {len(self._site_names)} sites of this account, and "
+                "no file of it is listed: check its name; CcaListSitesOperator lists all sites",
                 argument="site",
             )
 

@@ -176,7 +176,7 @@ class Archive:
     def _refuse(self, member: str, claim: str, limit: str, value: int) -> None:
         raise HostileArchive(
             f"{self._about(member)} {claim}, which is more than max_{limit}={value} allows: nothing was "
-            f"unpacked; if the file is right, give a larger max_{limit}",
+            "unpacked",
             limit=limit,
         )
 
@@ -209,8 +209,8 @@ class _Bounded:
         data = self._read(self._most + 1 if size < 0 else size) if size <= self._most else b""
         if max(size, len(data)) > self._most:
             raise HostileArchive(
-                f"{self._name}: its table of contents has more than {self._most} bytes: nothing was "
-                "unpacked; if the file is right, give a larger max_members",
+                f"{self._name}: its table of contents has more than the {self._most} bytes that "
+                "max_members allows: nothing was unpacked",
                 limit="members",
             )
         return data

@@ -22,14 +22,15 @@ from airflow_provider_cca.integration.compat import AirflowFailException, conf
 log = logging.getLogger(__name__)
 
 _RETRY = "let Airflow retry"
-_CLEAR = "no retry is left: clear this task when the cause is gone"
+_CLEAR = "clear this task later, as no retry is left"
+_THEN_CLEAR = "then clear this task"
 _SHOW_CISCO = "show the message to Cisco"
-_CORRECT_CONNECTION = "correct it under Admin > Connections"
-_CHECK_NETWORK = f"{_RETRY}; check host and network; lower max_connections if it says 429"
+_CORRECT_CONNECTION = f"correct it under Admin > Connections, {_THEN_CLEAR}"
+_CHECK_NETWORK = f"check host and network; lower max_connections if it says 429; {_RETRY}"
 
 REMEDIES: Mapping[str, str] = {
     "ConnectionFailed": _CHECK_NETWORK,
-    "Unreachable": f"{_RETRY}; check host, proxy and network",
+    "Unreachable": f"check host, proxy and network; {_RETRY}",
     "ServerFault": _CHECK_NETWORK,
     "TooManyConnections": _CHECK_NETWORK,
     "UnreadableAnswer": _CHECK_NETWORK,
@@ -38,21 +39,21 @@ REMEDIES: Mapping[str, str] = {
     "WrongChecksum": f"{_RETRY}; if it stays so, {_SHOW_CISCO}",
     "LinkExpired": f"nothing: the file is listed anew; if it stays so, {_SHOW_CISCO}",
     "TruncatedSnapshot": f"{_RETRY}; if it stays so, {_SHOW_CISCO}",
-    "NotYetListed": f"wait with CcaFilesSensor, or {_RETRY}",
+    "NotYetListed": f"{_RETRY}; a CcaFilesSensor before it would wait for the files",
     "Changed": _RETRY,
     "AlreadyExists": _RETRY,
-    "StillProcessing": f"wait with CcaFilesSensor, or {_RETRY}",
+    "StillProcessing": f"{_RETRY}; a CcaFilesSensor before it would wait for the files",
     "StoreError": _RETRY,
-    "NotLanded": f"land that date, or {_RETRY}",
+    "NotLanded": f"land that date; {_RETRY}",
     "DamagedArchive": _SHOW_CISCO,
     "UnsupportedArchive": _SHOW_CISCO,
-    "HostileArchive": "if the file is right, raise the limit that the message names",
-    "DestinationUnusable": "correct the destination or its credentials",
-    "InvalidArgument": "correct the argument that the message names",
-    "InvalidRequest": "correct the argument that the message names",
+    "HostileArchive": f"if the file is right, raise the limit that the message names, {_THEN_CLEAR}",
+    "DestinationUnusable": f"correct it as the message says, {_THEN_CLEAR}",
+    "InvalidArgument": f"correct the argument that the message names, {_THEN_CLEAR}",
+    "InvalidRequest": f"correct the argument that the message names, {_THEN_CLEAR}",
     "InvalidConnection": _CORRECT_CONNECTION,
     "Unauthorized": _CORRECT_CONNECTION,
-    "HostNotAllowed": "if it is Cisco's, add it to download_hosts",
+    "HostNotAllowed": f"if it is Cisco's, add it to download_hosts, {_THEN_CLEAR}",
     "OutsideRetention": "choose another date; what is gone for ever can be marked as success",
     "FileExpired": "ask Cisco",
     "AttemptsExhausted": "ask Cisco",
@@ -153,7 +154,7 @@ def _bare(error: CcaError, conn_id: str | None) -> CcaError:
     """Return the same error without frames and foreign causes, its message with the connection."""
     message = str(error)
     if conn_id and repr(conn_id) not in message and _is_of_the_connection(error):
-        message = f"{message} (connection {conn_id!r})"
+        message = f"{message} (Airflow connection {conn_id!r})"
     bare = type(error)(message, **vars(error))
     bare.__cause__ = _bare(error.__cause__, None) if isinstance(error.__cause__, CcaError) else None
     return bare

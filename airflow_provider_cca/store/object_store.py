@@ -307,7 +307,11 @@ def error_of(error: Exception, sentence: str) -> CcaError:
     text = (text if name in text else f"{name}: {text}")[:300]  # boto3 names it in its text
     if hint := hint_for(error):
         return DestinationUnusable(f"{sentence} ({text}): {hint}")
-    why = "it is full: free space there, and run this task again" if is_full(error) else "the store failed"
+    why = (
+        "the disk, or what this account may use of it, is full: free space there"
+        if is_full(error)
+        else "the store failed"
+    )
     return StoreError(f"{sentence} ({text}): {why}")
 
 

@@ -167,9 +167,7 @@ def test_attributes_of_another_system_are_no_links() -> None:
 )
 def test_what_exceeds_a_limit_is_refused_and_the_message_says_which(members, limits) -> None:
     ((limit, value),) = limits.items()
-    with pytest.raises(
-        HostileArchive, match=rf"max_{limit}={value} allows.*give a larger max_{limit}"
-    ) as caught:
+    with pytest.raises(HostileArchive, match=rf"max_{limit}={value} allows") as caught:
         opened(zipped(*members), **limits)
     assert caught.value.limit == limit
 

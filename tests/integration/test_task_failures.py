@@ -71,7 +71,7 @@ def test_a_cause_of_our_own_is_kept_without_its_frames() -> None:
 @pytest.mark.parametrize(
     ("error", "message"),
     [
-        (ServerFault("503"), "503 (connection 'mine')"),
+        (ServerFault("503"), "503 (Airflow connection 'mine')"),
         (ServerFault("connection 'mine': 503"), "connection 'mine': 503"),
         (StoreError("the disk is full"), "the disk is full"),
         (InvalidArgument("level is 7"), "level is 7"),
@@ -105,13 +105,13 @@ def test_the_last_of_several_failures_is_the_one_that_is_told(caplog: pytest.Log
     assert told == ["context"]
     (line,) = (record.getMessage() for record in caplog.records if record.levelname == "ERROR")
     assert line.startswith(
-        "NotYetListed: no file yet (connection 'mine'). What to do: wait with CcaFilesSensor"
+        "NotYetListed: no file yet (Airflow connection 'mine'). What to do: clear this task later"
     )
 
 
 def test_where_no_retry_is_left_none_is_promised() -> None:
     line = failure_line(StoreError("it is full"), retried=False)
-    assert "What to do: no retry is left: clear this task when the cause is gone." in line
+    assert "What to do: clear this task later, as no retry is left." in line
 
 
 def test_a_failure_of_airflows_own_says_what_its_cause_was() -> None:

@@ -292,9 +292,12 @@ def log_of(failed: dict[str, Any], task_id: str) -> list[str]:
     [
         (
             "Unauthorized",
-            r"Unauthorized: .*\(connection 'refused'\)\. What to do: correct it under Admin > .*\.",
+            r"Unauthorized: .*\(Airflow connection 'refused'\)\. What to do: correct it under Admin > .*\.",
         ),
-        ("StillProcessing", r"StillProcessing: .*\(connection 'cca_default'\)\. What to do: wait with .*\."),
+        (
+            "StillProcessing",
+            r"StillProcessing: .*\(Airflow connection 'cca_default'\)\. What to do: clear this task later.*\.",
+        ),
         (
             "CcaExtractOperator",
             r"InvalidArgument: max_ratio is 0: .* What to do: correct the argument that .*\.",

@@ -271,7 +271,7 @@ SAYS = {
     errors.MalformedListing: "no usable fileSize",
     errors.ServerFault: "failed with 503",
     errors.StillProcessing: "being generated|still processing",
-    errors.StoreError: "the store failed|it is full: free space there",
+    errors.StoreError: "the store failed|is full: free space there",
     errors.TooManyConnections: "lower max_connections",
     errors.Unauthorized: "check login and password|check that the machine account may read it",
     errors.UnexpectedAnswer: "check host, schema and port|redirected more than 5 times",

@@ -283,7 +283,7 @@ def test_a_full_disk_is_said_to_be_full(tmp_path: Path, monkeypatch: pytest.Monk
         raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(os, "fsync", fsync)
-    with pytest.raises(StoreError, match=r"a/b .*: it is full: free space there"):
+    with pytest.raises(StoreError, match=r"a/b .*: the disk, .* is full: free space there"):
         store_at(tmp_path).write("a/b", b"content", create=True)
 
 
