@@ -205,8 +205,8 @@ class CcaClient:
     def has_total(self, scope: Scope, first: Partition, last: Partition, total: int) -> bool | None:
         """Return whether a range holds so many files, by one small request; None if totals do not tell it."""
         totals = self._totals_of(scope)
-        if totals.counts is False:
-            return None
+        if totals.counts is False or (total == 1 and not totals.counts):
+            return None  # of one entry, that of the page is the same
         page = self._page(self._listing(scope, first, last, "creation"), 0, 1)
         if total > 1 and len(page.items) == 1:
             totals.counts = page.total == total or page.total > 1

@@ -139,6 +139,11 @@ def _meaning_of_403(message: str, file: RemoteFile | None, generating_403: bool)
     return gone or (StillProcessing if generating_403 else Forbidden)
 
 
+def tells_why(message: str) -> bool:
+    """Return whether the message of a refusal has one of the meanings that we know."""
+    return any(pattern.search(message) for pattern in (_LINK_EXPIRED, *_MEANINGS.values()))
+
+
 def _gone(file: RemoteFile) -> type[CcaError] | None:
     """Return why the listing says that a file cannot be downloaded any more, if it does."""
     now = datetime.now(UTC)

@@ -13,10 +13,11 @@ from airflow_provider_cca.errors import (
     InvalidRequest,
     LinkExpired,
     StillProcessing,
+    Unauthorized,
     UnexpectedAnswer,
 )
 
-MAY_BE_DEAD = (Forbidden, InvalidRequest, StillProcessing, UnexpectedAnswer)
+MAY_BE_DEAD = (Forbidden, InvalidRequest, StillProcessing, Unauthorized, UnexpectedAnswer)
 """What a dead link may be answered with in words that we do not know: then a new listing has another link."""
 
 

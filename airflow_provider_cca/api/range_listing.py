@@ -188,8 +188,8 @@ class RangeLister:
             settled = partitions[: len(partitions) - len(young)]
             found = self._list(Window(scope, settled[0], settled[-1])) if settled else None
             return self._one_by_one(scope, young, found)
-        # One file may be all that a page holds whose total is its own length.
-        alone = len(files) == 1 and not self._is_known(scope)
+        # One or two files may be all that a page holds whose total is its own length.
+        alone = 0 < len(files) < 3 and not self._is_known(scope)
         # By which date the server lists a file shows in its name: without one nothing proves createdOn right.
         undated = sum(map(len, _by_distance(files).values())) < len(files)
         if alone or undated or (files and not self._can_part(scope, partitions, files)):
@@ -267,22 +267,29 @@ class RangeLister:
         """Return whether the server draws the line between partitions where UTC does: mostly by two requests.
 
         It would draw another line first between the files that lie nearest to it: created soonest after the
-        beginning of a partition, or latest before its end. And it may go by the date in a file's name: which
-        shows where that lies as far from the creation as in few other files, as of recovered ones.
+        beginning of a partition, or latest before its end. And it may go by the date in a file's name: that
+        does not fit two files whose dates lie at different distances from their creation, as of recovered
+        ones.
         """
-        first, last = _nearest(files, _since_begin), _nearest(files, _until_end)
+        first, last = _nearest(files, _since_begin, _WEST), _nearest(files, _until_end, _EAST)
         by_distance = _by_distance(files)
-        odd = min(by_distance.values(), key=len)[0] if len(by_distance) > 1 else None
-        if not self._lists_alone(scope, (odd or first[0]).partition, files):
-            return False
-        if odd:
-            # A line that lies up to 12 hours later, or 14 hours earlier, as those of the world's zones do.
-            near = [file for file in first if _since_begin(file) < timedelta(hours=12)]
-            last = [file for file in last if _until_end(file) < timedelta(hours=14) or not near]
+        if len(by_distance) > 1:
+            odd = min(by_distance.values(), key=len)
+            others = [file for group in by_distance.values() if group is not odd for file in group]
+            alone = [min(group, key=_since_begin).partition for group in (odd, others)]
         else:
-            near = first[1:]
+            alone = [first[0].partition]
+        if not all(self._lists_alone(scope, partition, files) for partition in dict.fromkeys(alone)):
+            return False
+        # A line lies up to 12 hours later, or 14 hours earlier, as those of the world's zones do.
+        near = [f for f in first if f.partition not in alone and _since_begin(f) < timedelta(hours=12)]
         lines = {file.partition.first for file in near}
-        lines |= {file.partition.last + timedelta(days=1) for file in last}
+        # One line is asked for in any case: it shows that the total of the range counts.
+        lines |= {
+            file.partition.last + timedelta(days=1)
+            for number, file in enumerate(last)
+            if _until_end(file) < timedelta(hours=14) or not (number or near)
+        }
         return all(self._draws_line(scope, partitions, files, line) for line in sorted(lines))
 
     def _draws_line(
@@ -308,8 +315,8 @@ class _Traits:
     """What of the files of a range tells whether ranges can be parted by createdOn.
 
     :param distances: From the dates in their names to their creation, in partitions.
-    :param margins: Whole hours from the beginning of a partition to the earliest creation, and from the
-        latest one to its end, by each clock.
+    :param margins: Quarters of an hour from the beginning of a partition to the earliest creation, and from
+        the latest one to its end, by each clock.
     """
 
     distances: frozenset[int]
@@ -317,13 +324,12 @@ class _Traits:
 
     @classmethod
     def of(cls, files: Sequence[RemoteFile]) -> _Traits:
-        hour = timedelta(hours=1)
         return cls(
             frozenset(_by_distance(files)),
             tuple(
-                min(distance(file, clock) for file in files) // hour
-                for distance in (_since_begin, _until_end)
-                for clock in _CLOCKS
+                min(distance(file, clock) for file in files) // _STEP
+                for distance, clocks in ((_since_begin, _WEST), (_until_end, _EAST))
+                for clock in clocks
             ),
         )
 
@@ -344,9 +350,10 @@ def _by_distance(files: Iterable[RemoteFile]) -> dict[int, list[RemoteFile]]:
     """Return the files whose names have a date, by how many partitions that lies before the creation."""
     found: defaultdict[int, list[RemoteFile]] = defaultdict(list)
     for file in files:
-        if match := re.search(r"(20\d\d)([01]\d)([0-3]\d)?", file.name):
+        # The last one: names may begin with that of a site.
+        if matches := re.findall(r"(?<!\d)(20\d\d)([01]\d)([0-3]\d)?(?!\d)", file.name):
             with suppress(ValueError):
-                year, month, day = (int(part or 1) for part in match.groups())
+                year, month, day = (int(part or 1) for part in matches[-1])
                 found[_distance(file.partition, date(year, month, day))].append(file)
     return found
 
@@ -366,20 +373,22 @@ def _identities(files: Iterable[RemoteFile]) -> set[tuple[str, str, str]]:
     return {(file.id, file.name, file.md5) for file in files}
 
 
-_CLOCKS = (None, ZoneInfo("America/Los_Angeles"), ZoneInfo("Europe/Berlin"))
+_WEST = (None, ZoneInfo("America/Los_Angeles"))
+_EAST = (None, ZoneInfo("Europe/Berlin"), ZoneInfo("Australia/Sydney"))
 """Tell when clocks go an hour ahead, if ever: in such a zone the line lies an hour earlier then."""
 
+_STEP = timedelta(minutes=15)
+"""What the world's zones differ by."""
 
-def _nearest(files: Sequence[RemoteFile], distance: Callable[..., timedelta]) -> list[RemoteFile]:
-    """Return the files that are nearest to a line between partitions: one, unless the clocks disagree.
 
-    By hours, which is what zones differ by.
-    """
-    hour = timedelta(hours=1)
-    nearest = {clock: min(files, key=lambda file: distance(file, clock)) for clock in _CLOCKS}
-    hours = {clock: distance(file, clock) // hour for clock, file in nearest.items()}
+def _nearest(
+    files: Sequence[RemoteFile], distance: Callable[..., timedelta], clocks: Sequence[ZoneInfo | None]
+) -> list[RemoteFile]:
+    """Return the files that are nearest to a line between partitions: one, unless the clocks disagree."""
+    nearest = {clock: min(files, key=lambda file: distance(file, clock)) for clock in clocks}
+    steps = {clock: distance(file, clock) // _STEP for clock, file in nearest.items()}
     for file in nearest.values():
-        if all(distance(file, clock) // hour <= hours[clock] for clock in _CLOCKS):
+        if all(distance(file, clock) // _STEP <= steps[clock] for clock in clocks):
             return [file]
     return [*dict.fromkeys(nearest.values())]
 

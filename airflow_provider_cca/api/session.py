@@ -19,6 +19,7 @@ from airflow_provider_cca.api.error_responses import (
     message_of,
     refusal,
     retry_after_seconds,
+    tells_why,
     without_token,
 )
 from airflow_provider_cca.api.http_adapter import Deadline
@@ -41,7 +42,7 @@ TOO_MANY = (429, 503)
 WANTS_TOKEN = (400, 401, 403, 404)
 """How a host refuses a download that comes without a token."""
 
-REFUSES_TOKEN = (400, 403)
+REFUSES_TOKEN = (400, 401, 403)
 """How a storage refuses a token beside the signature in the URL."""
 
 
@@ -180,14 +181,15 @@ class CcaSession:
     ) -> Answer:
         """Ask with the token where a download was refused without it, and without it where a signed URL was.
 
-        Return what was answered first if this is refused as well, since that had the better chance.
+        Return the first answer where the second one only says that this way is the wrong one.
         """
         if not token and (not urlsplit(url).query or same_origin(url, self.config.api_root)):
             return first
-        first.message_bytes()
+        if tells_why(message_of(first.message_bytes(), ())):
+            return first
         first.close()
         second = self._ask(call, url, {}, token, deadline)
-        if second.status < 400 or second.status == 401:
+        if second.status != (400 if token else 401):
             return second
         second.close()
         return first

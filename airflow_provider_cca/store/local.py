@@ -230,14 +230,20 @@ def _objects_in(folder: str) -> tuple[dict[str, ObjectMeta], list[str]]:
     folders: list[str] = []
     with suppress(FileNotFoundError), os.scandir(folder) as entries:
         for entry in entries:
-            if entry.is_symlink() and not Path(entry).exists():
-                continue  # to nothing, or to itself, which `is_dir` takes for an error
+            if entry.is_symlink() and _leads_nowhere(entry.path):
+                continue
             if entry.is_dir():
                 folders.append(entry.name)
             elif entry.is_file() and not is_temporary(entry.name):
                 with suppress(FileNotFoundError):  # replaced or removed by another landing meanwhile
                     objects[entry.name] = _meta(entry.stat())
     return objects, folders
+
+
+def _leads_nowhere(link: str) -> bool:
+    """Return whether a symbolic link leads to nothing, to itself, or to a folder that it lies in."""
+    target = os.path.realpath(link)
+    return not os.path.exists(link) or f"{os.path.realpath(os.path.dirname(link))}/".startswith(f"{target}/")  # noqa: PTH110, PTH120
 
 
 def _opened(path: str) -> IO[bytes]:

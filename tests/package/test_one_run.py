@@ -296,7 +296,7 @@ def log_of(failed: dict[str, Any], task_id: str) -> list[str]:
         ),
         (
             "StillProcessing",
-            r"StillProcessing: .*\(Airflow connection 'cca_default'\)\. What to do: clear this task later.*\.",
+            r"StillProcessing: .*\(Airflow connection 'cca_default'\)\. What to do: clear this task .*\.",
         ),
         (
             "CcaExtractOperator",
