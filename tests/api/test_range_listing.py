@@ -202,43 +202,67 @@ class Listings:
         return answer
 
 
-EVERYWHERE = (
+ZONES_OF_THE_WORLD = (
     *("America/Los_Angeles", "America/Phoenix", "America/New_York", "America/Sao_Paulo", "UTC"),
-    *("Europe/London", "Europe/Berlin", "Asia/Kolkata", "Asia/Shanghai"),
+    *("Europe/London", "Europe/Berlin", "Asia/Kolkata", "Asia/Shanghai", "Australia/Sydney"),
 )
-
+ALL_READINGS: dict[str, Callable[[datetime, date], date]] = {
+    **{
+        zone: lambda moment, named, zone=zone: moment.astimezone(ZoneInfo(zone)).date()
+        for zone in ZONES_OF_THE_WORLD
+    },
+    "the name": lambda moment, named: named,
+    "the day after the name": lambda moment, named: named + timedelta(days=1),
+}
+"""What the server lists a file by that was created at a moment and has a date in its name."""
 
 AUTUMN = (TODAY - date(2026, 10, 27)).days
 """Days since one between the last Sunday of October and the first one of November."""
 
+MORNING = (7 * 60 + 24, 1)
+NONE = [None] * 5
 
-@settings(max_examples=300)
+
+@settings(max_examples=400)
 @given(
-    zone=st.sampled_from(EVERYWHERE),
+    reading=st.sampled_from([*ALL_READINGS]),
     begin=st.integers(40, 350),
-    minutes=st.lists(st.none() | st.integers(0, 24 * 60 - 1), min_size=20, max_size=60),
+    made=st.lists(
+        st.none() | st.tuples(st.integers(0, 24 * 60 - 1), st.sampled_from([1, 1, 1, 0, 3])),
+        min_size=20,
+        max_size=60,
+    ),
 )
 # In Berlin the clocks go back a week sooner than in California: from then on its day ends an hour later.
-@example("Europe/Berlin", AUTUMN, [22 * 60 + 55, *[7 * 60 + 24] * 13, 23 * 60 + 44, 7 * 60 + 24])
+@example("Europe/Berlin", AUTUMN, [(22 * 60 + 55, 1), *[MORNING] * 13, (23 * 60 + 44, 1), MORNING])
 # In Phoenix they never change: the earliest file is the one that is earliest by UTC.
-@example("America/Phoenix", AUTUMN, [9 * 60, 6 * 60 + 20, *[9 * 60] * 13, 7 * 60 + 10])
-def test_a_range_is_parted_by_the_clocks_of_any_zone(
-    zone: str, begin: int, minutes: list[int | None]
+@example("America/Phoenix", AUTUMN, [(540, 1), (380, 1), *[(540, 1)] * 13, (430, 1)])
+# In India the line lies in the middle of an hour.
+@example("Asia/Kolkata", 60, [*[(18 * 60 + 10, 1)] * 10, (18 * 60 + 40, 1), *[MORNING] * 5])
+# A file that is alone for days around, named after its own date, does not show that names count for nothing.
+@example("the name", 60, [MORNING] + [(16 * 60 + 30, 1)] * 3 + NONE + [(16 * 60 + 30, 0)] + NONE)
+def test_a_range_is_parted_as_the_server_lists_its_dates_whatever_it_goes_by(
+    reading: str, begin: int, made: list[tuple[int, int] | None]
 ) -> None:
+    """Each day a file is made at a minute, and named after a date some days before it; or none."""
     by_date: defaultdict[Partition, list[RemoteFile]] = defaultdict(list)
-    for day, minute in enumerate(minutes):
-        if minute is not None:
+    for day, one in enumerate(made):
+        if one is not None:
+            minute, distance = one
             created = datetime.combine(TODAY, time(), UTC) + timedelta(days=day - begin, minutes=minute)
-            partition = Partition(created.astimezone(ZoneInfo(zone)).date())
-            name = f"CDR_{created - timedelta(days=1):%Y%m%d}.zip"
+            named = created.date() - timedelta(days=distance)
+            partition = Partition(ALL_READINGS[reading](created, named))
             by_date[partition].append(
-                RemoteFile(str(day), name, "", 1, f"{day:032x}", created, None, 0, ZIPS, partition)
+                RemoteFile(
+                    *(str(day), f"acme202001_CDR_{named:%Y%m%d}.zip", "", 1, f"{day:032x}"),
+                    *(created, None, 0, ZIPS, partition),
+                )
             )
-    first, last = days_ago(begin), days_ago(begin - len(minutes) + 1)
+    first, last = days_ago(begin), days_ago(begin - len(made) + 1)
     assume(last.is_settled(datetime.now(UTC)))
     found = RangeLister(Listings(by_date)).list_range(Window(ZIPS, first, last)).files
-    assert {p: [f.id for f in files] for p, files in found.items()} == {
-        p: [f.id for f in by_date.get(p, [])] for p in first.until(last)
+    assert {p: sorted(f.id for f in files) for p, files in found.items()} == {
+        p: sorted(f.id for f in by_date.get(p, [])) for p in first.until(last)
     }
 
 
