@@ -18,6 +18,7 @@ from airflow_provider_cca.errors import (
     InvalidRequest,
     LinkExpired,
     StillProcessing,
+    Unauthorized,
     UnexpectedAnswer,
 )
 from airflow_provider_cca.reports import REPORTS
@@ -54,6 +55,7 @@ DEAD = [
     Forbidden("x"),
     InvalidRequest("x"),
     StillProcessing("x"),
+    Unauthorized("x"),
     UnexpectedAnswer("x", status=400),
 ]
 

@@ -280,6 +280,20 @@ def test_months_are_parted_as_the_server_does(serve, lag) -> None:
     assert names == {f"{TODAY.year - 1}-{month:02}": [f"file-{month - 1 + lag}"] for month in range(1, 12)}
 
 
+def test_a_total_that_is_the_length_of_a_page_of_two_is_not_taken_for_that_of_a_range(serve) -> None:
+    """Nor where the line that would show it has one file on its larger side."""
+    at = [(20, 23), (19, 1), *((day, 7) for day in range(15, 8, -1))]
+    created = [datetime.combine(TODAY - timedelta(days=day), time(hour), UTC) for day, hour in at]
+    server = Server(created)
+    server.answer = lambda first, last, start, page: {
+        **page,
+        "items": page["items"][:2],
+        "total": len(page["items"][:2]),
+    }
+    found = serve(server).list_range(Window(ZIPS, days_ago(22), days_ago(3)))
+    assert sum(map(len, found.files.values())) == len(created)
+
+
 def test_what_a_range_has_proven_is_not_asked_again(serve) -> None:
     server = Server(daily(40, until=3))
     client = serve(server)

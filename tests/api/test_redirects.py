@@ -12,9 +12,11 @@ from airflow_provider_cca.core.files import RemoteFile
 from airflow_provider_cca.core.partition import Scope
 from airflow_provider_cca.errors import (
     CcaError,
+    FileExpired,
     HostNotAllowed,
     LinkExpired,
     StillProcessing,
+    TooManyConnections,
     UnexpectedAnswer,
 )
 from airflow_provider_cca.reports import REPORTS
@@ -80,7 +82,26 @@ def test_another_host_that_wants_the_token_is_sent_it_when_it_says_so(world: Wor
     assert world.asked == [("server", True), ("storage", False), ("storage", True)]
 
 
-@pytest.mark.parametrize("status", [400, 403])
+@pytest.mark.parametrize("without", [400, 401, 403, 404])
+@pytest.mark.parametrize(
+    ("status", "says", "kind"),
+    [
+        (403, b"File expired for download", FileExpired),
+        (403, b"generation in progress", StillProcessing),
+        (429, b"", TooManyConnections),
+    ],
+)
+def test_what_another_host_answers_to_the_token_is_what_counts(
+    world: World, without: int, status: int, says: bytes, kind: type[CcaError]
+) -> None:
+    world.storage_answers = lambda request: request.answer(
+        *((says, status) if "authorization" in request.headers else (b"", without))
+    )
+    with pytest.raises(kind):
+        world.download()
+
+
+@pytest.mark.parametrize("status", [400, 401, 403])
 def test_a_signed_link_to_a_storage_that_refuses_a_token_is_followed_without_it(
     world: World, status: int
 ) -> None:

@@ -537,11 +537,12 @@ def test_a_store_that_fails_after_a_landing_makes_nothing_lost(
 
 
 @pytest.mark.cca_simulator(days=12, files_per_day=1, recovered=False)
-def test_a_symbolic_link_to_itself_holds_back_nothing_else(
+def test_symbolic_links_that_lead_nowhere_or_back_hold_back_nothing_else(
     sim: Simulator, reconcile: Reconcile, tmp_path: Path
 ) -> None:
     reconcile(lookback_days=9)
-    (tmp_path / ZIPS / "loop").symlink_to("loop")
+    for name, target in {"loop": "loop", "up": ".", "again": ".", "nowhere": "x" * 300}.items():
+        (tmp_path / ZIPS / name).symlink_to(target)
     lost = next(folder(tmp_path, ago(5)).glob("*.zip"))
     lost.unlink()
     done = reconcile(lookback_days=9)
