@@ -267,28 +267,35 @@ class RangeLister:
         """Return whether the server draws the line between partitions where UTC does: mostly by two requests.
 
         It would draw another line first between the files that lie nearest to it: created soonest after the
-        beginning of a partition, or latest before its end. And it may go by the date in a file's name: that
-        does not fit two files whose dates lie at different distances from their creation, as of recovered
-        ones.
+        beginning of a partition, or latest before its end. And it may go by the date in a file's name: then
+        it lists a file of the least distance alone, if that is what it counts by, but none of a larger
+        distance on the same side of a line as its creation.
         """
         first, last = _nearest(files, _since_begin, _WEST), _nearest(files, _until_end, _EAST)
         by_distance = _by_distance(files)
+        alone, lines = first[0].partition, set[date]()
         if len(by_distance) > 1:
-            odd = min(by_distance.values(), key=len)
-            others = [file for group in by_distance.values() if group is not odd for file in group]
-            alone = [min(group, key=_since_begin).partition for group in (odd, others)]
-        else:
-            alone = [first[0].partition]
-        if not all(self._lists_alone(scope, partition, files) for partition in dict.fromkeys(alone)):
+            least = min(by_distance)
+            others = [file for distance in by_distance.keys() - {least} for file in by_distance[distance]]
+            alone = min(by_distance[least], key=_since_begin).partition
+            # Before the first partition there is no other side.
+            if later := [file for file in others if file.partition != partitions[0]]:
+                lines.add(min(later, key=_since_begin).partition.first)
+            elif not self._lists_alone(scope, others[0].partition, files):
+                return False
+        if not self._lists_alone(scope, alone, files):
             return False
         # A line lies up to 12 hours later, or 14 hours earlier, as those of the world's zones do.
-        near = [f for f in first if f.partition not in alone and _since_begin(f) < timedelta(hours=12)]
-        lines = {file.partition.first for file in near}
+        lines |= {
+            file.partition.first
+            for file in first
+            if file.partition != alone and _since_begin(file) < timedelta(hours=12)
+        }
         # One line is asked for in any case: it shows that the total of the range counts.
         lines |= {
             file.partition.last + timedelta(days=1)
-            for number, file in enumerate(last)
-            if _until_end(file) < timedelta(hours=14) or not (number or near)
+            for file in last
+            if _until_end(file) < timedelta(hours=14) or not (lines or file is not last[0])
         }
         return all(self._draws_line(scope, partitions, files, line) for line in sorted(lines))
 

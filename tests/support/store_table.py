@@ -31,6 +31,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if measured != page:
         PAGE.write_text(measured)
         if os.environ.get("CI"):
+            reporter.write_line("docs/reliability.md is out of date: run `make stores`, and commit it")
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
