@@ -82,7 +82,8 @@ def running(name: str, folder: Path) -> Iterator[Running]:
 
 
 def _program(name: str) -> str:
-    found = shutil.which(name) or shutil.which(name, path=str(Path(sys.executable).parent))
+    """Return the program of the group ``stores``, whose version is known, or else the machine's."""
+    found = shutil.which(name, path=str(Path(sys.executable).parent)) or shutil.which(name)
     if not found:
         raise LookupError(f"{name} is not installed")
     return found
