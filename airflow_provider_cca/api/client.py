@@ -18,7 +18,7 @@ from urllib.parse import quote
 from airflow_provider_cca.api.allowed_hosts import followed
 from airflow_provider_cca.api.config import CcaConfig
 from airflow_provider_cca.api.link_renewal import LinkRenewal
-from airflow_provider_cca.api.paging import Entry, Page, Totals, collect
+from airflow_provider_cca.api.paging import Entry, Listing, Page, Totals
 from airflow_provider_cca.api.range_listing import RangeLister
 from airflow_provider_cca.api.session import Call, CcaSession
 from airflow_provider_cca.api.site_list import whole
@@ -100,12 +100,12 @@ class CcaClient:
         """All sites that the partner manages (§3.5.1)."""
         call = Call(f"{self.config.api_root}/v1/cdr", "the listing of sites")
         try:
-            return self._collect(call, Site.from_api, Totals())
+            return self._paged(call, Site.from_api).entries()
         except InvalidRequest:
             # It has no other parameter that could be wrong.
             if not self._accepts_pages(call):
                 raise
-            return self._collect(call, Site.from_api, Totals())
+            return self._paged(call, Site.from_api).entries()
 
     def first_site(self) -> tuple[int, Site | None]:
         """How many sites there are, and one of them: the cheapest call that shows that all is well."""
@@ -135,14 +135,14 @@ class CcaClient:
         """
         call = self._listing(scope, first, last or first, by)
         alone = first if by == "creation" and first == (last or first) else None
-        files = self._collect(
+        files = self._paged(
             call,
             lambda entry: RemoteFile.from_api(entry, scope, alone),
-            self._totals_of(scope, by),
+            totals=self._totals_of(scope, by),
             ignores_filter=partial(self._total_ignores_filter, scope, by),
             exceeds_page=partial(self._total_exceeds_page, scope, last or first, by),
             check_total=check_total,
-        )
+        ).entries()
         if files:
             self._listed_sites.add(scope.site)
         self._tell_of_stamps(files)
@@ -433,16 +433,9 @@ class CcaClient:
                 *(odd.scope, printable(odd.name or odd.id)),
             )
 
-    def _collect(self, call: Call, parse: Callable[[Entry], T], totals: Totals, **options: Any) -> list[T]:
-        return collect(
-            partial(self._page, call),
-            what=call.what,
-            pause=self.session.retry.pause,
-            parse=parse,
-            side_by_side=self._side_by_side,
-            totals=totals,
-            **options,
-        )
+    def _paged(self, call: Call, parse: Callable[[Entry], T], **options: Any) -> Listing[T]:
+        pause, fetch = self.session.retry.pause, partial(self._page, call)
+        return Listing(fetch, call.what, pause, parse, self._side_by_side, **options)
 
     def _side_by_side(self, fetch: Callable[[int], Page], offsets: Iterable[int]) -> Iterator[Page]:
         starts = list(offsets)

@@ -9,10 +9,11 @@ Where `total` does not count what matches, two passes up to an empty page must g
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import chain, pairwise
 from threading import Lock
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from airflow_provider_cca.core.failures import FATAL_FOR_ALL
 from airflow_provider_cca.errors import CcaError, IncompleteListing, UnreadableAnswer
@@ -77,185 +78,208 @@ class _Unsettled(Exception):
         self.expected, self.received, self.too_long = expected, received, too_long
 
 
-def collect(
-    fetch: Fetch,
-    *,
-    what: str,
-    pause: Callable[[int], None],
-    parse: Callable[[Entry], T],
-    side_by_side: Map = map,
-    totals: Totals | None = None,
-    ignores_filter: Callable[[], bool] = lambda: False,
-    exceeds_page: Callable[[], bool] = lambda: False,
-    check_total: bool = True,
-) -> list[T]:
-    """Return all entries of a listing, each once, in the server's order.
+@dataclass(frozen=True)
+class _Pass(Generic[T]):
+    """The pages of one reading, in the order of their offsets, all of which told one total."""
+
+    total: int
+    pages: Sequence[Sequence[tuple[Hashable, T]]]
+
+    @cached_property
+    def entries(self) -> dict[Hashable, T]:
+        """Each entry once, by what identifies it."""
+        unique: dict[Hashable, T] = {}
+        for identity, entry in chain.from_iterable(self.pages):
+            unique.setdefault(identity, entry)
+        return unique
+
+    @cached_property
+    def order(self) -> list[Hashable]:
+        return _identities(chain.from_iterable(self.pages))
+
+    def is_whole(self, before: _Pass[T] | None) -> bool:
+        """Return whether it gives as many entries as its total: different ones, or the same ones twice over.
+
+        Repeats can be what the server really lists twice; or entries moved between two pages, and others
+        were missed. Then a pass over pages that end elsewhere does not give the very same.
+        """
+        if len(self.entries) == self.total:
+            return True
+        repeated = before is not None and before.order == self.order
+        return repeated and len(self.order) == self.total and not _overlap(self.pages)
+
+
+@dataclass
+class Listing(Generic[T]):
+    """A listing of the server, read page by page.
 
     :param fetch: Gives the page that starts at an offset, of at most so many entries.
-    :param parse: Makes of an entry what is returned; called as its page comes in, while others are fetched.
     :param what: Names the listing in errors.
     :param pause: Called with the number of the failed pass before the next one.
+    :param parse: Makes of an entry what is returned; called as its page comes in, while others are fetched.
     :param side_by_side: How several pages are fetched; the built-in `map` does one after the other.
     :param totals: What is known of this listing's totals, and is found out here.
     :param ignores_filter: Asks the server for a proof that its totals count what the filter leaves out.
     :param exceeds_page: Asks it for one that they count more than the entries of a page.
     :param check_total: Whether to check a total that is the length of the one page there is.
-
-    Raises IncompleteListing when the listing does not settle in 5 passes.
     """
-    totals = totals or Totals()
 
-    def read(start: int, size: int) -> Page:
-        page = fetch(start, size)
-        return replace(page, items=[(_identity(entry), parse(entry)) for entry in page.items])
+    fetch: Fetch
+    what: str
+    pause: Callable[[int], None]
+    parse: Callable[[Entry], T]
+    side_by_side: Map = map
+    totals: Totals = field(default_factory=Totals)
+    ignores_filter: Callable[[], bool] = lambda: False
+    exceeds_page: Callable[[], bool] = lambda: False
+    check_total: bool = True
 
-    answers: list[bool] = []
+    def entries(self) -> list[T]:
+        """Return all entries, each once, in the server's order.
 
-    def is_proven_useless() -> bool:
-        if not answers:
-            answers.append(ignores_filter())
-            totals.counts = False if answers[0] else totals.counts
-        return answers[0]
+        Raises IncompleteListing when the listing does not settle in 5 passes.
+        """
+        expected, received, size = 0, 0, PAGE_SIZE
+        before: _Pass[T] | None = None
+        for attempt in range(1, PASSES + 1):
+            if attempt > 1:
+                self.pause(attempt - 1)
+            if self.totals.counts is False:
+                return self._read_twice()
+            too_long = False
+            try:
+                now = self._one_pass(size)
+            except _Unsettled as signal:
+                expected, received, too_long, before = signal.expected, signal.received, signal.too_long, None
+            else:
+                is_all = self._is_all(now, before, alone=len(now.pages) == 1 and size == PAGE_SIZE)
+                if is_all:
+                    return [*now.entries.values()]
+                if is_all is False:
+                    return self._read_twice(at_least=len(now.entries))
+                expected, received, before = now.total, len(now.entries), now
+                size = max(1, max(map(len, now.pages)) - 1) if size == PAGE_SIZE else PAGE_SIZE
+            if received < expected and self._has_useless_total:
+                return self._read_twice()
+            if too_long:
+                raise _too_long(self.what, expected, received)
+        raise _incomplete(
+            f"{self.what} says it has {expected} entries but gave {received}", expected, received
+        )
 
-    expected, received, size = 0, 0, PAGE_SIZE
-    before: list[Hashable] | None = None
-    for attempt in range(1, PASSES + 1):
-        if attempt > 1:
-            pause(attempt - 1)
-        if totals.counts is False:
-            return _read_twice(read, what, pause)
-        try:
-            total, pages = _one_pass(read, size, what, side_by_side)
-        except _Unsettled as signal:
-            expected, received, before = signal.expected, signal.received, None
-            if received < expected and is_proven_useless():
-                return _read_twice(read, what, pause)
-            if signal.too_long:
-                raise _too_long(what, expected, received) from None
-            continue
-        unique: dict[Hashable, T] = {}
-        for identity, entry in chain.from_iterable(pages):
-            unique.setdefault(identity, entry)
-        now = [_identities(page) for page in pages]
-        if len(pages) == 1 and size == PAGE_SIZE:
-            if check_total and total and not _is_whole(read, now[0], totals, exceeds_page):
-                return _read_twice(read, what, pause, at_least=len(unique))
-            return list(unique.values())
-        totals.counts = True
-        in_order = [*chain.from_iterable(now)]
-        if len(unique) == total or (in_order == before and len(in_order) == total and not _overlap(now)):
-            # It may count pages, and these be as many as the entries of some.
-            if not totals.end_is_known and _follows(read, total, unique):
-                totals.counts = False
-                return _read_twice(read, what, pause, at_least=len(unique))
-            totals.end_is_known = True
-            return list(unique.values())
-        if len(unique) < total and is_proven_useless():
-            return _read_twice(read, what, pause)
-        # Repeats can be what the server really lists twice; or entries moved between two pages, and others
-        # were missed. Then a pass over pages that end elsewhere does not give the very same.
-        expected, received, before = total, len(unique), in_order
-        size = max(1, max(map(len, pages)) - 1) if size == PAGE_SIZE else PAGE_SIZE
-    raise _incomplete(f"{what} says it has {expected} entries but gave {received}", expected, received)
+    def _is_all(self, now: _Pass[T], before: _Pass[T] | None, *, alone: bool) -> bool | None:
+        """Return whether nothing follows a pass; None where it did not give as many as its total says."""
+        if alone:
+            return not (self.check_total and now.total) or self._ends_with_its_page(now.order)
+        self.totals.counts = True
+        return self._ends_with_its_total(now) if now.is_whole(before) else None
 
+    @cached_property
+    def _has_useless_total(self) -> bool:
+        useless = self.ignores_filter()
+        if useless:
+            self.totals.counts = False
+        return useless
 
-def _is_whole(
-    read: Fetch, page: Sequence[Hashable], totals: Totals, exceeds_page: Callable[[], bool]
-) -> bool:
-    """Return whether nothing follows a page whose total is its length, which may be no more than that.
+    def _ends_with_its_page(self, page: Sequence[Hashable]) -> bool:
+        """Return whether nothing follows a page whose total is its length, which may be no more than that.
 
-    Of several entries, a page of one tells; of a single one, what follows it. That is asked again and again
-    while nothing has shown that totals count, since the next single entry may be the first of two.
-    """
-    if len(page) == 1:
-        with totals.lock:
-            if totals.counts is None and not totals.proof_was_sought:
-                totals.proof_was_sought = True
-                totals.counts = exceeds_page() or None
+        Of several entries, a page of one tells; of a single one, what follows it. That is asked again and
+        again while nothing has shown that totals count, since the next single entry may be the first of two.
+        """
+        totals = self.totals
+        if len(page) == 1:
+            with totals.lock:
+                if totals.counts is None and not totals.proof_was_sought:
+                    totals.proof_was_sought = True
+                    totals.counts = self.exceeds_page() or None
+            if totals.counts is None:
+                return not self._continues(1, page)
         if totals.counts is None:
-            return not _follows(read, 1, page)
-    if totals.counts is None:
-        first = read(0, 1)
-        totals.counts = first.total == len(page) and len(first.items) == 1
-    return totals.counts
+            first = self._page(0, 1)
+            totals.counts = first.total == len(page) and len(first.items) == 1
+        return totals.counts
 
+    def _ends_with_its_total(self, now: _Pass[T]) -> bool:
+        """Return whether nothing follows; a total may count pages, and be as many as the entries of some."""
+        if not self.totals.end_is_known and self._continues(now.total, now.entries):
+            self.totals.counts = False
+            return False
+        self.totals.end_is_known = True
+        return True
 
-def _follows(read: Fetch, start: int, known: Container[Hashable]) -> bool:
-    """Return whether an unknown entry stands at an offset; servers may refuse what lies beyond the end."""
-    try:
-        page = read(start, 1)
-    except FATAL_FOR_ALL:
-        raise
-    except CcaError:
-        return False
-    return any(identity not in known for identity in _identities(page.items))
+    def _continues(self, start: int, known: Container[Hashable]) -> bool:
+        """Return whether an unknown entry stands at an offset; a server may refuse what is beyond the end."""
+        try:
+            page = self._page(start, 1)
+        except FATAL_FOR_ALL:
+            raise
+        except CcaError:
+            return False
+        return any(identity not in known for identity in _identities(page.items))
 
+    def _read_twice(self, at_least: int = 0) -> list[T]:
+        """Return the entries that two passes agree upon, whose pages end at different entries."""
+        size, counts = PAGE_SIZE, []
+        before: dict[Hashable, T] | None = None
+        for attempt in range(1, PASSES + 1):
+            found, longest = self._read_to_the_end(size)
+            if before is not None and found.keys() == before.keys() and len(found) >= at_least:
+                return list(found.values())
+            if before is not None:
+                self.pause(attempt)
+            before, size = found, max(1, longest - 1) if size == PAGE_SIZE else PAGE_SIZE
+            counts.append(len(found))
+        gave = ", ".join(map(str, counts))
+        raise _incomplete(
+            f"{self.what}, whose total does not count what matches, gave {gave} entries, never the same ones",
+            max(counts),
+            min(counts),
+        )
 
-def _read_twice(read: Fetch, what: str, pause: Callable[[int], None], at_least: int = 0) -> list[Any]:
-    """Return the entries that two passes agree upon, whose pages end at different entries."""
-    size, counts = PAGE_SIZE, []
-    before: dict[Hashable, Any] | None = None
-    for attempt in range(1, PASSES + 1):
-        found, longest = _read_to_the_end(read, size, what)
-        if before is not None and found.keys() == before.keys() and len(found) >= at_least:
-            return list(found.values())
-        if before is not None:
-            pause(attempt)
-        before, size = found, max(1, longest - 1) if size == PAGE_SIZE else PAGE_SIZE
-        counts.append(len(found))
-    raise _incomplete(
-        f"{what}, whose total does not count what matches, gave {', '.join(map(str, counts))} entries, never "
-        "the same ones",
-        max(counts),
-        min(counts),
-    )
+    def _read_to_the_end(self, size: int) -> tuple[dict[Hashable, T], int]:
+        """Return the entries up to a page that brings no new ones, and the length of the longest page."""
+        found: dict[Hashable, T] = {}
+        start = longest = 0
+        for _ in range(MAX_PAGES):
+            page = self._page(start, size)
+            known = len(found)
+            for identity, entry in page.items:
+                found.setdefault(identity, entry)
+            if len(found) == known:
+                return found, longest
+            start, longest = start + len(page.items), max(longest, len(page.items))
+        raise _too_long(self.what, len(found), longest)
 
+    def _one_pass(self, size: int) -> _Pass[T]:
+        first = self._page(0, size)
+        total, step = first.total, len(first.items)
+        if step > total or (total and not step):
+            raise _Unsettled(total, step)
+        if total > MAX_ENTRIES or total > step * MAX_PAGES:
+            raise _Unsettled(total, step, too_long=True)
+        found: dict[int, Sequence[Any]] = {0: first.items}
+        gaps = [(step, total)] if step < total else []
+        while gaps:
+            if len(found) + len(gaps) > MAX_PAGES:
+                raise _too_long(self.what, total, step)
+            pages = self.side_by_side(lambda start: self._page(start, size), [start for start, _ in gaps])
+            rests = [
+                rest
+                for (start, end), page in zip(gaps, pages, strict=True)
+                for rest in _fill(found, page, start, end, total)
+            ]
+            # Pages can differ in length: what is left is asked for in steps of the longest one so far.
+            step = max(map(len, found.values()))
+            gaps = [(at, min(at + step, end)) for start, end in rests for at in range(start, end, step)]
+        if len(found) > 1 and not _begin_alike(first, self._page(0, size)):
+            # What left the first page has moved all others up by one, and the total need not tell.
+            raise _Unsettled(total, total)
+        return _Pass(total, [found[start] for start in sorted(found)])
 
-def _read_to_the_end(read: Fetch, size: int, what: str) -> tuple[dict[Hashable, Any], int]:
-    """Return the entries up to a page that brings no new ones, and the length of the longest page."""
-    found: dict[Hashable, Any] = {}
-    start = longest = 0
-    for _ in range(MAX_PAGES):
-        page = read(start, size)
-        known = len(found)
-        for identity, entry in page.items:
-            found.setdefault(identity, entry)
-        if len(found) == known:
-            return found, longest
-        start, longest = start + len(page.items), max(longest, len(page.items))
-    raise _too_long(what, len(found), longest)
-
-
-def _one_pass(read: Fetch, size: int, what: str, side_by_side: Map) -> tuple[int, list[Sequence[Any]]]:
-    """Return the total, and the entries of all pages in the order of their offsets."""
-
-    def fetch(start: int) -> Page:
-        return read(start, size)
-
-    first = fetch(0)
-    total, step = first.total, len(first.items)
-    if step > total or (total and not step):
-        raise _Unsettled(total, step)
-    if total > MAX_ENTRIES or total > step * MAX_PAGES:
-        raise _Unsettled(total, step, too_long=True)
-    found: dict[int, Sequence[Any]] = {0: first.items}
-    gaps = [(step, total)] if step < total else []
-    while gaps:
-        if len(found) + len(gaps) > MAX_PAGES:
-            raise _too_long(what, total, step)
-        pages = side_by_side(fetch, [start for start, _ in gaps])
-        rests = [
-            rest
-            for (start, end), page in zip(gaps, pages, strict=True)
-            for rest in _fill(found, page, start, end, total)
-        ]
-        # Pages can differ in length: what is left is asked for in steps of the longest one so far.
-        step = max(map(len, found.values()))
-        gaps = [(at, min(at + step, end)) for start, end in rests for at in range(start, end, step)]
-    if len(found) > 1 and not _begin_alike(first, fetch(0)):
-        # What left the first page has moved all others up by one, and the total need not tell.
-        raise _Unsettled(total, total)
-    return total, [found[start] for start in sorted(found)]
+    def _page(self, start: int, size: int) -> Page:
+        page = self.fetch(start, size)
+        return replace(page, items=[(_identity(entry), self.parse(entry)) for entry in page.items])
 
 
 def _fill(
@@ -307,6 +331,6 @@ def _identities(page: Iterable[tuple[Hashable, Any]]) -> list[Hashable]:
     return [identity for identity, _ in page]
 
 
-def _overlap(pages: Sequence[Sequence[Hashable]]) -> bool:
+def _overlap(pages: Iterable[Iterable[tuple[Hashable, Any]]]) -> bool:
     """Return whether a page begins with an entry of the page before: the server ignores our offsets."""
-    return any(second[0] in first for first, second in pairwise(pages))
+    return any(second[0] in first for first, second in pairwise(map(_identities, pages)))

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
+from typing import Any
 
 import pytest
 
-from airflow_provider_cca.api.paging import Entry, Page, Totals, collect
+from airflow_provider_cca.api.paging import Entry, Listing, Page, Totals
 from airflow_provider_cca.errors import IncompleteListing, ServerFault, UnreadableAnswer
 
 
@@ -33,7 +34,12 @@ class Server:
 
 def collected(fetch: Callable[[int, int], Page]) -> tuple[list[Entry], list[int]]:
     pauses: list[int] = []
-    return collect(fetch, what="the listing of cdr", pause=pauses.append, parse=dict), pauses
+    return collect(fetch, pause=pauses.append), pauses
+
+
+def collect(fetch: Callable[[int, int], Page], **options: Any) -> list[Entry]:
+    told = {"what": "the listing of cdr", "pause": lambda number: None, "parse": dict, **options}
+    return Listing(fetch, **told).entries()
 
 
 @pytest.mark.parametrize("size", [1, 7, 1000])
@@ -62,7 +68,7 @@ def test_the_reader_advances_by_what_came_when_pages_grow():
 def test_pages_may_be_fetched_side_by_side():
     server = Server(entries(50))
     backwards = lambda fetch, starts: reversed([fetch(s) for s in reversed(list(starts))])  # noqa: E731
-    found = collect(server.page, what="x", pause=lambda n: None, parse=dict, side_by_side=backwards)
+    found = collect(server.page, side_by_side=backwards)
     assert found == entries(50)
 
 
@@ -240,7 +246,7 @@ def test_an_answer_without_a_list_of_entries_is_unreadable(items):
 def test_a_total_of_all_files_is_recognised_and_the_listing_read_to_its_end_twice(count, size):
     server = Server(entries(count), size, total=133)
     proof = lambda: True  # noqa: E731
-    found = collect(server.page, what="x", pause=lambda n: None, parse=dict, ignores_filter=proof)
+    found = collect(server.page, ignores_filter=proof)
     assert found == entries(count)
 
 
@@ -248,7 +254,7 @@ def test_a_listing_that_is_short_of_a_total_that_counts_stays_an_error():
     server = Server(entries(2), total=133)
     totals = Totals()
     with pytest.raises(IncompleteListing, match="133 entries but gave 2"):
-        collect(server.page, what="x", pause=lambda n: None, parse=dict, totals=totals)
+        collect(server.page, totals=totals)
 
 
 @pytest.mark.parametrize(("proven", "times"), [(True, 1), (False, 3)])
@@ -259,9 +265,6 @@ def test_a_proof_that_totals_ignore_the_filter_is_kept_and_sought_once_a_listing
         with suppress(IncompleteListing):
             collect(
                 server.page,
-                what="x",
-                pause=lambda n: None,
-                parse=dict,
                 totals=totals,
                 ignores_filter=lambda: asked.append(1) or proven,
             )
@@ -270,7 +273,7 @@ def test_a_proof_that_totals_ignore_the_filter_is_kept_and_sought_once_a_listing
 
 def test_a_total_of_a_large_account_is_recognised_too():
     server = Server(entries(1), total=109_500)
-    found = collect(server.page, what="x", pause=lambda n: None, parse=dict, ignores_filter=lambda: True)
+    found = collect(server.page, ignores_filter=lambda: True)
     assert found == entries(1)
 
 
@@ -298,9 +301,6 @@ def test_single_entries_are_checked_until_a_total_has_counted_more_than_its_page
     found = [
         collect(
             partial(page, listed),
-            what="x",
-            pause=lambda n: None,
-            parse=dict,
             totals=totals,
         )
         for listed in listings
@@ -313,9 +313,6 @@ def test_one_larger_total_ends_the_checks_of_single_entries():
     for server in servers:
         collect(
             server.page,
-            what="x",
-            pause=lambda n: None,
-            parse=dict,
             totals=totals,
             exceeds_page=lambda: True,
         )
@@ -370,7 +367,7 @@ def test_a_listing_without_a_total_ends_where_no_new_entry_comes(beyond):
         return Page(133, listed[start : start + min(7, size)] or (listed[-7:] if beyond else []))
 
     proof = lambda: True  # noqa: E731
-    assert collect(page, what="x", pause=lambda n: None, parse=dict, ignores_filter=proof) == listed
+    assert collect(page, ignores_filter=proof) == listed
 
 
 @pytest.mark.parametrize("total", [56, 133])
@@ -387,7 +384,7 @@ def test_entries_that_swap_at_each_request_end_in_an_error_or_in_all_of_them(tot
         return Page(total, order[start : start + min(size, 10)])
 
     try:
-        found = collect(page, what="x", pause=lambda n: None, parse=dict, ignores_filter=lambda: total == 133)
+        found = collect(page, ignores_filter=lambda: total == 133)
     except IncompleteListing:
         return
     assert sorted(found, key=str) == sorted(listed, key=str)

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from airflow_provider_cca.api.allowed_hosts import check_link
 from airflow_provider_cca.api.auth import Token
 from airflow_provider_cca.api.error_responses import refusal, retry_after_seconds
-from airflow_provider_cca.api.paging import MAX_PAGES, Page, collect
+from airflow_provider_cca.api.paging import MAX_PAGES, Listing, Page
 from airflow_provider_cca.api.site_list import rows, whole
 from airflow_provider_cca.core.files import RemoteFile, Site
 from airflow_provider_cca.core.partition import Partition, Scope
@@ -220,7 +220,7 @@ def test_totals_that_lie_end_in_an_error_or_in_the_whole(pages: list[tuple[int, 
         return Page(total, [{"id": start + n} for n in range(count)])
 
     try:
-        entries = collect(fetch, what="x", pause=lambda n: None, parse=dict)
+        entries = Listing(fetch, "x", lambda n: None, dict).entries()
     except IncompleteListing:
         return
     totals = {total for total, _ in pages}
@@ -236,7 +236,7 @@ def test_pages_without_end_are_given_up() -> None:
         return Page(10**7, [{"id": start}])
 
     with pytest.raises(IncompleteListing, match="more than can be true"):
-        collect(fetch, what="x", pause=lambda n: None, parse=dict)
+        Listing(fetch, "x", lambda n: None, dict).entries()
     assert asked <= MAX_PAGES
 
 
