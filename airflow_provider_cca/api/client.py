@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from threading import Lock
 from types import TracebackType
@@ -22,6 +21,12 @@ from airflow_provider_cca.api.paging import Entry, Listing, Page, Totals
 from airflow_provider_cca.api.range_listing import RangeLister
 from airflow_provider_cca.api.session import Call, CcaSession
 from airflow_provider_cca.api.site_list import whole
+from airflow_provider_cca.api.total_proofs import (
+    CONTROL_DAYS,
+    control_partitions,
+    exceeds_page,
+    ignores_filter,
+)
 from airflow_provider_cca.core.failures import FATAL_FOR_ALL
 from airflow_provider_cca.core.files import RemoteFile, Site
 from airflow_provider_cca.core.listings import Listed, Window
@@ -32,10 +37,9 @@ from airflow_provider_cca.errors import (
     InvalidArgument,
     InvalidRequest,
     NotYetListed,
-    StillProcessing,
     UnexpectedAnswer,
 )
-from airflow_provider_cca.reports import REPORTS, Grain, check_listing
+from airflow_provider_cca.reports import REPORTS, check_listing
 
 log = logging.getLogger(__name__)
 
@@ -43,12 +47,6 @@ T = TypeVar("T")
 
 PAGE_SIZES = (1000, 500, 100, 30)
 """How many entries are asked for at a time: §3.5 allows 1000; fewer for a server that refuses so many."""
-
-CONTROL_DAYS = {Grain.DAY: 30, Grain.MONTH: 365}
-"""How far back files are looked for that show that a scope can be listed."""
-
-NO_DATE = date(9990, 1, 1)
-"""A creation date that no file has."""
 
 
 class CcaClient:
@@ -133,14 +131,18 @@ class CcaClient:
 
         Raises StillProcessing while the server generates them.
         """
+
+        def first_of(first: Partition | None, last: Partition | None) -> Page:
+            return self._page(self._listing(scope, first, last, by), 0, 1)
+
         call = self._listing(scope, first, last or first, by)
         alone = first if by == "creation" and first == (last or first) else None
         files = self._paged(
             call,
             lambda entry: RemoteFile.from_api(entry, scope, alone),
             totals=self._totals_of(scope, by),
-            ignores_filter=partial(self._total_ignores_filter, scope, by),
-            exceeds_page=partial(self._total_exceeds_page, scope, last or first, by),
+            ignores_filter=partial(ignores_filter, first_of, scope),
+            exceeds_page=partial(exceeds_page, first_of, scope, last or first),
             check_total=check_total,
         ).entries()
         if files:
@@ -320,58 +322,6 @@ class CcaClient:
         """Return what is known of the totals of a report."""
         return self._totals.setdefault((scope.report.name, by), Totals())
 
-    def _total_exceeds_page(self, scope: Scope, last: Partition | None, by: str) -> bool:
-        """Return whether a page of one entry tells a larger total: it is not the length of the page then."""
-        first = last
-        if last:
-            grain, around = scope.report.grain, timedelta(days=CONTROL_DAYS[scope.report.grain])
-            first = Partition.of(last.first - around, grain)
-            last = max(last, min(Partition.of(last.first + around, grain), _control_partitions(scope)[-1]))
-        try:
-            page = self._page(self._listing(scope, first, last, by), 0, 1)
-        except FATAL_FOR_ALL:
-            raise
-        except CcaError:
-            return False
-        return page.total > len(page.items) == 1
-
-    def _total_ignores_filter(self, scope: Scope, by: str) -> bool:
-        """Return whether it is proven that totals of a scope count what the filter leaves out.
-
-        It is by a total without entries of a date that no file has, or by those of two halves of a stretch
-        that do not add up to that of both: a server may refuse to list nothing. Halves without files are
-        left out: the account may be young.
-        """
-
-        def page(first: Partition, last: Partition) -> Page:
-            return self._page(self._listing(scope, first, last, by), 0, 1)
-
-        no_date = Partition.of(NO_DATE, scope.report.grain)
-        try:
-            with suppress(InvalidRequest, UnexpectedAnswer, StillProcessing):
-                none = page(no_date, no_date)
-                if none.total and not none.items:
-                    return True
-            known = _control_partitions(scope)
-            while len(known) > 1:
-                halves = known[: len(known) // 2], known[len(known) // 2 :]
-                totals = [self._total_or_none(page, half) for half in halves]
-                if min(totals) > 0:
-                    return page(known[0], known[-1]).total < sum(totals)
-                known = halves[totals[1] > 0]
-        except FATAL_FOR_ALL:
-            raise
-        except CcaError:
-            pass
-        return False
-
-    @staticmethod
-    def _total_or_none(page: Callable[[Partition, Partition], Page], known: Sequence[Partition]) -> int:
-        try:
-            return page(known[0], known[-1]).total
-        except (InvalidRequest, UnexpectedAnswer):
-            return 0  # how this server says that there are none
-
     def _confirm_none(self, scope: Scope, error: InvalidRequest | UnexpectedAnswer) -> None:
         """Raise the error of a listing, unless it is how this server says that there are no files.
 
@@ -399,7 +349,7 @@ class CcaClient:
         ) from error
 
     def _has_recent_files(self, scope: Scope) -> bool:
-        known = _control_partitions(scope)
+        known = control_partitions(scope)
         try:
             call = self._listing(scope, known[0], known[-1], "creation")
             return bool(self._page(call, 0, 1).items) and self._accepts_pages(call)
@@ -465,13 +415,6 @@ class CcaClient:
     def _get_page(self, call: Call, start: int, size: int) -> Page:
         params = {"from": str(start), "size": str(min(size, self._page_size)), **call.params}
         return self.session.get(replace(call, params=params), lambda answer: Page.from_api(answer, call.what))
-
-
-def _control_partitions(scope: Scope) -> list[Partition]:
-    """Return the partitions in some of which a scope that can be listed has files, unless it is idle."""
-    last, grain = datetime.now(UTC).date() - timedelta(days=3), scope.report.grain
-    first = Partition.of(last - timedelta(days=CONTROL_DAYS[grain]), grain)
-    return [*first.until(Partition.of(last, grain))]
 
 
 def _dates(first: Partition | None, last: Partition | None) -> str:
