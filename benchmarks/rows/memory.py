@@ -40,7 +40,10 @@ def memory(bench: Bench) -> Iterator[Line]:
 
 
 def memory_stores(bench: Bench) -> Iterator[Line]:
-    """The same to each other kind of store."""
+    """The same to each other kind of store.
+
+    fake-gcs-server copies what it has of an object with each part of it: 2 GB take it 20 minutes.
+    """
     for name, where in OTHERS.items():
         for size in bench.size(*SIZES):
             yield _line(bench, 1, size, where, partial(_into_server, name), 250)
