@@ -15,13 +15,21 @@ from itertools import chain, pairwise
 from threading import Lock
 from typing import Any, Generic, TypeVar
 
-from airflow_provider_cca.core.failures import FATAL_FOR_ALL
-from airflow_provider_cca.errors import CcaError, IncompleteListing, UnreadableAnswer
+from airflow_provider_cca.errors import (
+    Forbidden,
+    IncompleteListing,
+    InvalidRequest,
+    ServerFault,
+    StillProcessing,
+    UnexpectedAnswer,
+    UnreadableAnswer,
+)
 
 PAGE_SIZE = 1000
 """The most entries that the server gives in one page (§3.5)."""
 
 PASSES = 5
+"""How often a listing is read that does not settle."""
 MAX_ENTRIES = 200_000
 """About as many as 200 MB of memory hold; those of a year are 365 for each site or level."""
 MAX_PAGES = 100_000
@@ -65,15 +73,17 @@ class Totals:
 
     def __init__(self) -> None:
         self.counts: bool | None = None
-        """Whether it counts what matches, beyond the entries of the page; None while nothing has shown it."""
-        self.proof_was_sought = False
-        """Whether a listing of one single entry has led to a request that may show that it counts."""
+        """Whether it counts all that matches, not only the entries of a page; None while that is unknown."""
+        self.asked_for_larger_page = False
+        """Whether `exceeds_page` was asked; it is not asked again."""
         self.lock = Lock()
-        self.end_is_known = False
-        """Whether nothing followed where a total said that all of several pages had come."""
+        self.proven_end = 0
+        """The largest total behind which nothing followed. A total can be right up to some limit alone."""
 
 
 class _Unsettled(Exception):
+    """A pass whose pages do not fit together; `too_long` when it claims more than can be read."""
+
     def __init__(self, expected: int, received: int, *, too_long: bool = False) -> None:
         self.expected, self.received, self.too_long = expected, received, too_long
 
@@ -169,10 +179,10 @@ class Listing(Generic[T]):
 
     def _is_all(self, now: _Pass[T], before: _Pass[T] | None, *, alone: bool) -> bool | None:
         """Return whether nothing follows a pass; None where it did not give as many as its total says."""
-        if alone:
+        if alone and len(now.order) < PAGE_SIZE:
             return not (self.check_total and now.total) or self._ends_with_its_page(now.order)
-        self.totals.counts = True
-        return self._ends_with_its_total(now) if now.is_whole(before) else None
+        self.totals.counts = self.totals.counts or not alone or None
+        return self._ends_with_its_total(now) if alone or now.is_whole(before) else None
 
     @cached_property
     def _has_useless_total(self) -> bool:
@@ -190,8 +200,8 @@ class Listing(Generic[T]):
         totals = self.totals
         if len(page) == 1:
             with totals.lock:
-                if totals.counts is None and not totals.proof_was_sought:
-                    totals.proof_was_sought = True
+                if totals.counts is None and not totals.asked_for_larger_page:
+                    totals.asked_for_larger_page = True
                     totals.counts = self.exceeds_page() or None
             if totals.counts is None:
                 return not self._continues(1, page)
@@ -202,19 +212,18 @@ class Listing(Generic[T]):
 
     def _ends_with_its_total(self, now: _Pass[T]) -> bool:
         """Return whether nothing follows; a total may count pages, and be as many as the entries of some."""
-        if not self.totals.end_is_known and self._continues(now.total, now.entries):
-            self.totals.counts = False
-            return False
-        self.totals.end_is_known = True
+        if now.total >= self.totals.proven_end:
+            if self._continues(now.total, now.entries):
+                self.totals.counts = False
+                return False
+            self.totals.proven_end = now.total
         return True
 
     def _continues(self, start: int, known: Container[Hashable]) -> bool:
         """Return whether an unknown entry stands at an offset; a server may refuse what is beyond the end."""
         try:
             page = self._page(start, 1)
-        except FATAL_FOR_ALL:
-            raise
-        except CcaError:
+        except (Forbidden, InvalidRequest, ServerFault, StillProcessing, UnexpectedAnswer):
             return False
         return any(identity not in known for identity in _identities(page.items))
 
@@ -272,10 +281,21 @@ class Listing(Generic[T]):
             # Pages can differ in length: what is left is asked for in steps of the longest one so far.
             step = max(map(len, found.values()))
             gaps = [(at, min(at + step, end)) for start, end in rests for at in range(start, end, step)]
-        if len(found) > 1 and not _begin_alike(first, self._page(0, size)):
-            # What left the first page has moved all others up by one, and the total need not tell.
-            raise _Unsettled(total, total)
+        if len(found) > 1 and not (_begin_alike(first, self._page(0, size)) and self._stand(found)):
+            # What left a page has moved all that follow up by one, and the total need not tell.
+            raise _Unsettled(total, len({*_identities(chain.from_iterable(found.values()))}))
         return _Pass(total, [found[start] for start in sorted(found)])
+
+    def _stand(self, found: Mapping[int, Sequence[tuple[Hashable, T]]]) -> bool:
+        """Return whether the last entries of all pages between the first and the last are where they were."""
+        last = {start + len(found[start]) - 1: found[start][-1] for start in sorted(found)[1:-1]}
+        if not last:
+            return True
+        pages = self.side_by_side(lambda start: self._page(start, 1), last)
+        return all(
+            _identities(page.items)[:1] == [identity]
+            for (identity, _), page in zip(last.values(), pages, strict=True)
+        )
 
     def _page(self, start: int, size: int) -> Page:
         page = self.fetch(start, size)
@@ -322,9 +342,9 @@ def _hashable(value: Any) -> Hashable:
 
 
 def _begin_alike(one: Page, other: Page) -> bool:
-    """Return whether two pages from one offset hold the same entries, as far as both go."""
+    """Return whether two pages from one offset tell one total, and the same entries as far as both go."""
     both = zip(_identities(one.items), _identities(other.items), strict=False)
-    return all(first == second for first, second in both)
+    return one.total == other.total and bool(other.items) and all(first == second for first, second in both)
 
 
 def _identities(page: Iterable[tuple[Hashable, Any]]) -> list[Hashable]:

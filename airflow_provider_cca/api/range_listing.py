@@ -159,20 +159,20 @@ class RangeLister:
     def _smaller(self, scope: Scope, partitions: Sequence[Partition], error: CcaError) -> Listed:
         """List a range partition by partition that failed as a whole: it may be too large, or hold a bad one.
 
-        Raises when one of them fails as well: then so would all, each after all attempts.
+        Raises when two of them fail as well: then so would all, each after all attempts.
         """
+        failed: dict[Partition, CcaError] = {}
         for probe in (partitions[len(partitions) // 2], partitions[0]):
             try:
                 self.server.list_partition(scope, probe)
-            except StillProcessing:
-                if isinstance(error, StillProcessing):
-                    continue
             except FATAL_FOR_ALL:
                 raise
             except CcaError as alone:
-                raise alone from error
-            return self._one_by_one(scope, partitions)
-        raise error
+                failed[probe] = alone
+                if isinstance(error, StillProcessing) or not isinstance(alone, StillProcessing):
+                    continue
+            return self._one_by_one(scope, partitions, known=failed)
+        raise next((one for one in failed.values() if not isinstance(one, StillProcessing)), error)
 
     def _parted(self, scope: Scope, partitions: Sequence[Partition], files: Sequence[RemoteFile]) -> Listed:
         """Part the files of a range by createdOn, or list its partitions alone where that cannot be trusted.

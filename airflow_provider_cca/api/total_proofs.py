@@ -9,7 +9,13 @@ from datetime import UTC, date, datetime, timedelta
 from airflow_provider_cca.api.paging import Page
 from airflow_provider_cca.core.failures import FATAL_FOR_ALL
 from airflow_provider_cca.core.partition import Partition, Scope
-from airflow_provider_cca.errors import CcaError, InvalidRequest, StillProcessing, UnexpectedAnswer
+from airflow_provider_cca.errors import (
+    CcaError,
+    InvalidRequest,
+    ServerFault,
+    StillProcessing,
+    UnexpectedAnswer,
+)
 from airflow_provider_cca.reports import Grain
 
 CONTROL_DAYS = {Grain.DAY: 30, Grain.MONTH: 365}
@@ -54,7 +60,7 @@ def ignores_filter(first_of: FirstOf, scope: Scope) -> bool:
     """
     no_date = Partition.of(NO_DATE, scope.report.grain)
     try:
-        with suppress(InvalidRequest, UnexpectedAnswer, StillProcessing):
+        with suppress(InvalidRequest, UnexpectedAnswer, ServerFault, StillProcessing):
             none = first_of(no_date, no_date)
             if none.total and not none.items:
                 return True

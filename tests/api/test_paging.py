@@ -10,7 +10,13 @@ from typing import Any
 import pytest
 
 from airflow_provider_cca.api.paging import Entry, Listing, Page, Totals
-from airflow_provider_cca.errors import IncompleteListing, ServerFault, UnreadableAnswer
+from airflow_provider_cca.errors import (
+    ConnectionFailed,
+    IncompleteListing,
+    MalformedListing,
+    ServerFault,
+    UnreadableAnswer,
+)
 
 
 def entries(count: int, first: int = 0) -> list[Entry]:
@@ -48,9 +54,9 @@ def test_all_entries_come_once_and_in_order(count, size):
     server = Server(entries(count), size)
     assert collected(server.page) == (entries(count), [])
     pages = max(1, -(-count // size))
-    # The first of several is asked for again in the end, and what follows the last; of one alone, whether its
-    # total is its own length.
-    assert len(server.asked) == pages + (2 if pages > 1 else count > 0)
+    # The first of several is asked for again in the end, the last entry of those between, and what follows
+    # the last; of one alone, whether its total is its own length.
+    assert len(server.asked) == pages + (pages if pages > 1 else count > 0)
 
 
 def test_the_reader_advances_by_what_came_when_pages_shrink():
@@ -150,7 +156,7 @@ def test_an_entry_that_the_server_really_lists_twice_comes_once():
 
 
 def test_a_short_first_page_does_not_make_all_others_short():
-    """One entry, then pages of 1000: five requests, not two thousand."""
+    """One entry, then pages of 1000: six requests, not two thousand."""
     server = Server(entries(2000), size=1000)
     asked = []
 
@@ -159,7 +165,7 @@ def test_a_short_first_page_does_not_make_all_others_short():
         return Page(2000, server.page(start, size).items[: 1 if start == 0 else 1000])
 
     assert len(collected(page)[0]) == 2000
-    assert len(asked) <= 5
+    assert len(asked) <= 6
 
 
 def test_entries_that_one_single_answer_repeats_come_once():
@@ -388,3 +394,68 @@ def test_entries_that_swap_at_each_request_end_in_an_error_or_in_all_of_them(tot
     except IncompleteListing:
         return
     assert sorted(found, key=str) == sorted(listed, key=str)
+
+
+# What moves, or fails, behind the pages that came
+
+
+def answers(pages: dict[tuple[int, int], list[Page | Exception]]) -> Callable[[int, int], Page]:
+    """Give a server that answers what is said for each offset and size, the last of it again and again."""
+
+    def page(start: int, size: int) -> Page:
+        said = pages[start, 1 if size == 1 else 1000]
+        answer = said.pop(0) if len(said) > 1 else said[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    return page
+
+
+def test_an_entry_that_moves_behind_the_second_page_hides_no_other():
+    """As one that is revised while the third page is on its way."""
+    server = Server(entries(7), size=2)
+    revised = {**server.items[2], "checksum": "revised"}
+
+    def move(request: int) -> None:
+        if request == 2:
+            server.items = [*server.items[:2], *server.items[3:], revised]
+
+    server.before_answer = move
+    assert collected(server.page) == (server.items, [1])
+
+
+def test_a_first_page_that_is_gone_at_the_end_settles_nothing():
+    server = Server(entries(5), size=2)
+
+    def move(request: int) -> None:
+        if request == 1:
+            server.items = [*entries(4, first=1), {"id": "new"}]
+
+    def page(start: int, size: int) -> Page:
+        given = server.page(start, size)
+        return Page(0, []) if len(server.asked) == 4 else given
+
+    server.before_answer = move
+    assert collected(page)[0] == server.items
+
+
+@pytest.mark.parametrize(
+    ("limit", "few", "many"), [(10_000, 1500, 12_000), (1000, 2, 3000), (1000, 1000, 1001)]
+)
+def test_a_total_that_is_right_up_to_a_limit_hides_nothing_beyond_it(limit, few, many):
+    totals = Totals()
+    for count in (few, many):
+        server = Server(entries(count), size=1000, total=min(count, limit))
+        assert collect(server.page, totals=totals) == entries(count)
+
+
+@pytest.mark.parametrize("error", [ConnectionFailed("x"), UnreadableAnswer("x"), MalformedListing("x")])
+def test_what_cannot_be_read_behind_the_last_entry_is_not_taken_for_the_end(error):
+    """A connection that breaks says nothing, and an entry that is malformed says that more follows."""
+    alone = answers({(0, 1000): [Page(1, entries(1))], (1, 1): [error]})
+    several = {0: entries(2), 2: entries(2, first=2)}
+    pages = {(at, 1000): [Page(4, items)] for at, items in several.items()}
+    for page in (alone, answers({**pages, (4, 1): [error]})):
+        with pytest.raises(type(error)):
+            collect(page)

@@ -581,11 +581,23 @@ def test_a_range_that_is_too_large_for_the_server_is_listed_date_by_date(serve, 
     assert sum(map(len, found.files.values())) == 28
 
 
-def test_a_server_that_fails_for_one_date_too_is_given_up(serve) -> None:
+def test_a_server_that_fails_for_two_dates_too_is_given_up(serve) -> None:
     server = Server(answer=lambda first, last, start, page: 500)
     with pytest.raises(ServerFault):
         serve(server).list_range(Window(ZIPS, days_ago(30), days_ago(3)))
-    assert len(server.asked) == 12
+    assert len(server.asked) == 18
+
+
+@pytest.mark.parametrize("bad", [9, 6, 3], ids=["first", "in the middle", "last"])
+@pytest.mark.parametrize("status", [500, 403])
+def test_a_date_whose_listing_fails_holds_back_itself_alone(serve, status, bad) -> None:
+    broken = days_ago(bad).first
+    server = Server(
+        daily(9, until=3), answer=lambda first, last, start, page: status if first <= broken <= last else page
+    )
+    found = serve(server).list_range(Window(CDR, days_ago(9), days_ago(3)))
+    assert {*found.failures} == {days_ago(bad)}
+    assert len(found.files) == 6
 
 
 def test_a_server_that_fails_for_many_scopes_is_not_asked_for_all_of_them(serve) -> None:
@@ -593,14 +605,14 @@ def test_a_server_that_fails_for_many_scopes_is_not_asked_for_all_of_them(serve)
     client = serve(server)
     windows = [Window(Scope(REPORTS["cdr"], site=f"s{n}"), days_ago(9), days_ago(3)) for n in range(200)]
     assert all(isinstance(found.error, ServerFault) for _, found in client.list_ranges(windows))
-    assert len(server.asked) <= 12 * 60
+    assert len(server.asked) <= 18 * 60
 
 
 def test_one_scope_that_fails_does_not_hold_back_the_others(serve) -> None:
     server = Server(daily(9, until=3))
     client = serve(server)
     real, count = server.page, itertools.count()
-    server.page = lambda query: 500 if next(count) < 12 else real(query)  # type: ignore[method-assign]
+    server.page = lambda query: 500 if next(count) < 18 else real(query)  # type: ignore[method-assign]
     broken = client.list_ranges([Window(CDR, days_ago(9), days_ago(3))])
     assert isinstance(next(broken)[1].error, ServerFault)
     assert len(client.list_range(Window(CDR, days_ago(9), days_ago(3))).files) == 7
