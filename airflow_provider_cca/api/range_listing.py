@@ -28,6 +28,7 @@ from airflow_provider_cca.errors import (
     MalformedListing,
     StillProcessing,
     TransientError,
+    UnreadableAnswer,
 )
 from airflow_provider_cca.reports import Grain
 
@@ -159,13 +160,14 @@ class RangeLister:
     def _smaller(self, scope: Scope, partitions: Sequence[Partition], error: CcaError) -> Listed:
         """List a range partition by partition that failed as a whole: it may be too large, or hold a bad one.
 
-        Raises when two of them fail as well: then so would all, each after all attempts.
+        Raises when two of them fail as well, or one is not answered by the API at all: then so would all,
+        each after all attempts.
         """
         failed: dict[Partition, CcaError] = {}
         for probe in (partitions[len(partitions) // 2], partitions[0]):
             try:
                 self.server.list_partition(scope, probe)
-            except FATAL_FOR_ALL:
+            except (*FATAL_FOR_ALL, ConnectionFailed, UnreadableAnswer):
                 raise
             except CcaError as alone:
                 failed[probe] = alone
