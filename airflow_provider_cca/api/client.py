@@ -22,10 +22,10 @@ from airflow_provider_cca.api.range_listing import RangeLister
 from airflow_provider_cca.api.session import Call, CcaSession
 from airflow_provider_cca.api.site_list import whole
 from airflow_provider_cca.api.total_proofs import (
-    CONTROL_DAYS,
-    control_partitions,
+    RECENT_DAYS,
     exceeds_page,
     ignores_filter,
+    recent_partitions,
 )
 from airflow_provider_cca.core.failures import FATAL_FOR_ALL
 from airflow_provider_cca.core.files import RemoteFile, Site
@@ -65,7 +65,7 @@ class CcaClient:
         self._lock = Lock()
         self._page_size = PAGE_SIZES[0]
         self._totals: dict[tuple[str, ...], Totals] = {}
-        self._controls: dict[Scope, bool] = {}
+        self._has_recent: dict[Scope, bool] = {}
         self._site_names: set[str] | None = None
         self._listed_sites: set[str | None] = set()
         self._told_of_stamps = False
@@ -331,9 +331,9 @@ class CcaClient:
         if status not in {404, 406}:
             raise error
         with self._lock:
-            if scope not in self._controls:
-                self._controls[scope] = self._has_recent_files(scope)
-        if self._controls[scope]:
+            if scope not in self._has_recent:
+                self._has_recent[scope] = self._has_recent_files(scope)
+        if self._has_recent[scope]:
             return
         try:
             self.confirm_site(scope)
@@ -344,12 +344,12 @@ class CcaClient:
         named = f"{scope.report.needs} {scope.site or scope.level!r}" if scope.report.needs else "the account"
         raise type(error)(
             f"{error} Either {named} cannot be listed, or this is the server's way to say that there are no "
-            f"files: none is listed for the last {CONTROL_DAYS[scope.report.grain]} days either",
+            f"files: none is listed for the last {RECENT_DAYS[scope.report.grain]} days either",
             **vars(error),
         ) from error
 
     def _has_recent_files(self, scope: Scope) -> bool:
-        known = control_partitions(scope)
+        known = recent_partitions(scope)
         try:
             call = self._listing(scope, known[0], known[-1], "creation")
             return bool(self._page(call, 0, 1).items) and self._accepts_pages(call)

@@ -146,18 +146,18 @@ class RangeLister:
             except FATAL_FOR_ALL:
                 raise
             except CcaError as error:
-                return self._smaller(scope, partitions, error)
+                return self._after_failure(scope, partitions, error)
             else:
                 # Without it the others are listed: so it is the newest one that is being made.
                 known = {newest[0]: busy} if left_out == 1 else {}
                 return self._one_by_one(scope, newest, self._parted(scope, older, files), known)
-        return self._smaller(scope, partitions, busy)
+        return self._after_failure(scope, partitions, busy)
 
     def _is_known(self, scope: Scope) -> bool:
         """Return whether ranges of this report have been proven: the proof checks a total, too."""
         return scope.report.name in self._can_be_parted
 
-    def _smaller(self, scope: Scope, partitions: Sequence[Partition], error: CcaError) -> Listed:
+    def _after_failure(self, scope: Scope, partitions: Sequence[Partition], error: CcaError) -> Listed:
         """List a range partition by partition that failed as a whole: it may be too large, or hold a bad one.
 
         Raises when two of them fail as well, or one is not answered by the API at all: then so would all,
@@ -191,12 +191,12 @@ class RangeLister:
             found = self._list(Window(scope, settled[0], settled[-1])) if settled else None
             return self._one_by_one(scope, young, found)
         # One or two files may be all that a page holds whose total is its own length.
-        alone = 0 < len(files) < 3 and not self._is_known(scope)
+        too_few = 0 < len(files) < 3 and not self._is_known(scope)
         # By which date the server lists a file shows in its name: without one nothing proves createdOn right.
         undated = sum(map(len, _by_distance(files).values())) < len(files)
-        if alone or undated or (files and not self._can_part(scope, partitions, files)):
+        if too_few or undated or (files and not self._can_part(scope, partitions, files)):
             return self._one_by_one(scope, partitions)
-        # Of what the server may have deleted, an empty listing is believed nowhere.
+        # Partitions that the server may have deleted are not probed: nobody believes an empty one of them.
         empty = [one for one in partitions if one not in groups and not one.fading(now)]
         probes = sorted({*empty[:1], *empty[-NEWEST_EMPTY:]})
         probed = self._one_by_one(scope, probes)
@@ -266,38 +266,38 @@ class RangeLister:
             return can
 
     def _is_proven(self, scope: Scope, partitions: Sequence[Partition], files: Sequence[RemoteFile]) -> bool:
-        """Return whether the server draws the line between partitions where UTC does: mostly by two requests.
+        """Return whether the server begins each partition where UTC does, which mostly takes two requests.
 
-        It would draw another line first between the files that lie nearest to it: created soonest after the
-        beginning of a partition, or latest before its end. And it may go by the date in a file's name: then
-        it lists a file of the least distance alone, if that is what it counts by, but none of a larger
-        distance on the same side of a line as its creation.
+        A line is the moment at which it begins the next partition. It would draw another one first between
+        the files that lie nearest to it: created soonest after the beginning of a partition, or latest before
+        its end. And it may go by the date in a file's name: then it lists a file of the least distance alone,
+        if that is what it counts by, but none of a larger distance on the same side of a line as createdOn.
         """
-        first, last = _nearest(files, _since_begin, _WEST), _nearest(files, _until_end, _EAST)
+        earliest, latest = _nearest(files, _since_begin, _WEST), _nearest(files, _until_end, _EAST)
         by_distance = _by_distance(files)
-        alone, lines = first[0].partition, set[date]()
+        listed_alone, lines = earliest[0].partition, set[date]()
         if len(by_distance) > 1:
             least = min(by_distance)
             others = [file for distance in by_distance.keys() - {least} for file in by_distance[distance]]
-            alone = min(by_distance[least], key=_since_begin).partition
+            listed_alone = min(by_distance[least], key=_since_begin).partition
             # Before the first partition there is no other side.
             if later := [file for file in others if file.partition != partitions[0]]:
                 lines.add(min(later, key=_since_begin).partition.first)
             elif not self._lists_alone(scope, others[0].partition, files):
                 return False
-        if not self._lists_alone(scope, alone, files):
+        if not self._lists_alone(scope, listed_alone, files):
             return False
         # A line lies up to 12 hours later, or 14 hours earlier, as those of the world's zones do.
         lines |= {
             file.partition.first
-            for file in first
-            if file.partition != alone and _since_begin(file) < timedelta(hours=12)
+            for file in earliest
+            if file.partition != listed_alone and _since_begin(file) < timedelta(hours=12)
         }
         # One line is asked for in any case: it shows that the total of the range counts.
         lines |= {
             file.partition.last + timedelta(days=1)
-            for file in last
-            if _until_end(file) < timedelta(hours=14) or not (lines or file is not last[0])
+            for file in latest
+            if _until_end(file) < timedelta(hours=14) or not (lines or file is not latest[0])
         }
         return all(self._draws_line(scope, partitions, files, line) for line in sorted(lines))
 

@@ -1,4 +1,4 @@
-"""What the totals of a scope count, asked of the server by pages of one entry. No I/O of its own."""
+"""Proofs of what `total` counts, from pages of one entry each. No I/O of its own."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from airflow_provider_cca.errors import (
 )
 from airflow_provider_cca.reports import Grain
 
-CONTROL_DAYS = {Grain.DAY: 30, Grain.MONTH: 365}
+RECENT_DAYS = {Grain.DAY: 30, Grain.MONTH: 365}
 """How far back files are looked for that show that a scope can be listed."""
 
 NO_DATE = date(9990, 1, 1)
@@ -28,10 +28,10 @@ FirstOf = Callable[[Partition | None, Partition | None], Page]
 """Gives the first page of a listing from a partition to another, of one entry; without dates, of all."""
 
 
-def control_partitions(scope: Scope) -> list[Partition]:
-    """Return the partitions in some of which a scope that can be listed has files, unless it is idle."""
+def recent_partitions(scope: Scope) -> list[Partition]:
+    """Return recent partitions; a scope that can be listed has files in some of them, unless it is idle."""
     last, grain = datetime.now(UTC).date() - timedelta(days=3), scope.report.grain
-    first = Partition.of(last - timedelta(days=CONTROL_DAYS[grain]), grain)
+    first = Partition.of(last - timedelta(days=RECENT_DAYS[grain]), grain)
     return [*first.until(Partition.of(last, grain))]
 
 
@@ -39,9 +39,9 @@ def exceeds_page(first_of: FirstOf, scope: Scope, last: Partition | None) -> boo
     """Return whether a page of one entry tells a larger total: it is not the length of the page then."""
     first = last
     if last:
-        grain, around = scope.report.grain, timedelta(days=CONTROL_DAYS[scope.report.grain])
+        grain, around = scope.report.grain, timedelta(days=RECENT_DAYS[scope.report.grain])
         first = Partition.of(last.first - around, grain)
-        last = max(last, min(Partition.of(last.first + around, grain), control_partitions(scope)[-1]))
+        last = max(last, min(Partition.of(last.first + around, grain), recent_partitions(scope)[-1]))
     try:
         page = first_of(first, last)
     except FATAL_FOR_ALL:
@@ -64,7 +64,7 @@ def ignores_filter(first_of: FirstOf, scope: Scope) -> bool:
             none = first_of(no_date, no_date)
             if none.total and not none.items:
                 return True
-        known = control_partitions(scope)
+        known = recent_partitions(scope)
         while len(known) > 1:
             halves = known[: len(known) // 2], known[len(known) // 2 :]
             totals = [_total(first_of, half[0], half[-1]) for half in halves]

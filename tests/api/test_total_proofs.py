@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from airflow_provider_cca.api.paging import Page
-from airflow_provider_cca.api.total_proofs import FirstOf, control_partitions, exceeds_page, ignores_filter
+from airflow_provider_cca.api.total_proofs import FirstOf, exceeds_page, ignores_filter, recent_partitions
 from airflow_provider_cca.core.partition import Partition, Scope
 from airflow_provider_cca.errors import InvalidRequest, ServerFault, Unauthorized
 from airflow_provider_cca.reports import REPORTS
@@ -63,7 +63,7 @@ def test_no_date_is_asked_for_that_is_still_being_made():
         return Page(1, [{"id": 1}])
 
     exceeds_page(first_of, SCOPE, Partition(TODAY - timedelta(days=9)))
-    assert asked == [control_partitions(SCOPE)[-1]] == [Partition(TODAY - timedelta(days=3))]
+    assert asked == [recent_partitions(SCOPE)[-1]] == [Partition(TODAY - timedelta(days=3))]
 
 
 @pytest.mark.parametrize(
