@@ -17,7 +17,7 @@ from urllib.parse import quote
 from airflow_provider_cca.api.allowed_hosts import followed
 from airflow_provider_cca.api.config import CcaConfig
 from airflow_provider_cca.api.link_renewal import LinkRenewal
-from airflow_provider_cca.api.paging import Entry, Listing, Page, Totals
+from airflow_provider_cca.api.paging import BEYOND_END, Entry, Listing, Page, Totals
 from airflow_provider_cca.api.range_listing import RangeLister
 from airflow_provider_cca.api.session import Call, CcaSession
 from airflow_provider_cca.api.site_list import whole
@@ -249,14 +249,14 @@ class CcaClient:
         `total` alone decides nothing, since a server may count without the filter: it only says whether a
         further page is worth asking for, and a refusal of such a page is its end. Returns 0 also where the
         server says by 404 or 406 that there are none: see `confirm_empty` for what that means. Raises
-        StillProcessing like `files`.
+        StillProcessing like `files`, and what tells nothing of the end, as a connection that breaks.
         """
         call = self._listing(scope, first, last or first, "creation")
         start, seen = 0, set[str]()
         while True:
             try:
                 page, before = self._page(call, start, self._page_size), len(seen)
-            except CcaError as error:
+            except BEYOND_END as error:
                 if not seen and isinstance(error, InvalidRequest | UnexpectedAnswer):
                     self._confirm_none(scope, error)
                 elif not seen:

@@ -2,7 +2,8 @@
 
 The server pages by `from` and `size`, may give fewer entries than asked for, and its files can change
 while they are paged. So a pass over the pages counts only when every page told the same total and all
-of it came, and the first page is still the same at the end; otherwise the listing is read again.
+of it came, and in the end the first page and the last entries of the others are still in place; otherwise
+the listing is read again.
 Where `total` does not count what matches, two passes up to an empty page must give the same entries.
 """
 
@@ -30,9 +31,14 @@ PAGE_SIZE = 1000
 
 PASSES = 5
 """How often a listing is read that does not settle."""
+
 MAX_ENTRIES = 200_000
 """About as many as 200 MB of memory hold; those of a year are 365 for each site or level."""
+
 MAX_PAGES = 100_000
+
+BEYOND_END = (Forbidden, InvalidRequest, ServerFault, StillProcessing, UnexpectedAnswer)
+"""How servers refuse what lies behind the last entry. Other errors say nothing of the end."""
 
 _KNOWN = {"total", "from", "size", "items"}
 
@@ -223,7 +229,7 @@ class Listing(Generic[T]):
         """Return whether an unknown entry stands at an offset; a server may refuse what is beyond the end."""
         try:
             page = self._page(start, 1)
-        except (Forbidden, InvalidRequest, ServerFault, StillProcessing, UnexpectedAnswer):
+        except BEYOND_END:
             return False
         return any(identity not in known for identity in _identities(page.items))
 

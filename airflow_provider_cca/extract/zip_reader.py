@@ -190,7 +190,7 @@ class Archive:
             yield
         except CcaError:
             raise
-        except NotImplementedError as error:  # as zipfile says of a compression or an encryption beyond it
+        except NotImplementedError as error:  # raised by zipfile: a compression or encryption that it lacks
             raise UnsupportedArchive(f"{self._about(member)} cannot be unpacked ({error})") from error
         except Exception as error:
             raise DamagedArchive(

@@ -33,6 +33,7 @@ from airflow_provider_cca.errors import (
     ServerFault,
     StillProcessing,
     UnexpectedAnswer,
+    UnreadableAnswer,
 )
 from airflow_provider_cca.reports import REPORTS, Grain
 
@@ -616,3 +617,14 @@ def test_one_scope_that_fails_does_not_hold_back_the_others(serve) -> None:
     broken = client.list_ranges([Window(CDR, days_ago(9), days_ago(3))])
     assert isinstance(next(broken)[1].error, ServerFault)
     assert len(client.list_range(Window(CDR, days_ago(9), days_ago(3))).files) == 7
+
+
+def test_a_count_does_not_end_where_a_page_cannot_be_read(serve) -> None:
+    """What a sensor gives as the number of files is that of all, or an error."""
+
+    def answer(first: date, last: date, start: int, page: Json) -> Json | bytes:
+        return b"<html>sorry</html>" if start else {**page, "items": page["items"][:2]}
+
+    server = Server([moment for moment in daily(4, until=4) for _ in range(3)], answer=answer)
+    with pytest.raises(UnreadableAnswer):
+        serve(server).count(CDR, days_ago(4))
